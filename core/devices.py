@@ -1,0 +1,120 @@
+"""Waking TensorFlow: without its noise, on the device and with the threads that were asked for.
+
+`import_tensorflow()` comes before any other `import tensorflow` of the process, because
+TensorFlow reads its environment and writes to standard error while it is being imported.
+"""
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def standard_error_hidden():
+    """Point file descriptor 2 at a file while the body runs; if the body raises, print what it caught.
+
+    TensorFlow's libraries write start-up lines before their own logger, and its level, exist: no
+    environment variable silences those.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as caught:
+        terminal = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(terminal, 2)
+            caught.seek(0)
+            sys.stderr.write(caught.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def import_tensorflow():
+    """Import TensorFlow silently and return it. $TF_CPP_MIN_LOG_LEVEL=0 in the environment brings all its words back."""
+    if "tensorflow" not in sys.modules and os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0":
+        with standard_error_hidden():
+            import tensorflow
+    import tensorflow
+
+    return tensorflow
+
+
+def configure(threads: int) -> None:
+    """Set threads and determinism; to be called once, before the first operation.
+
+    threads: for one operation (a convolution is split over them); 0 means every processor.
+    Determinism costs nothing measurable on the CPU (docs/results.md) and makes two runs with one
+    seed write the same bytes. Soft placement lets the few operations a GPU lacks run on the CPU.
+    """
+    tf = import_tensorflow()
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.experimental.enable_op_determinism()
+    tf.config.set_soft_device_placement(True)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def choose(wanted: str) -> tuple[str, str]:
+    """(device for tf.device, a sentence for the person) for auto, cpu, gpu or gpu:K.
+
+    Raises ValueError when a GPU was named and there is none: somebody who asks for a GPU should
+    not find out an hour later that the CPU did the work.
+    """
+    tf = import_tensorflow()
+    gpus = tf.config.list_logical_devices("GPU")
+    if wanted == "cpu" or (wanted == "auto" and not gpus):
+        return "/CPU:0", "the CPU" + ("" if gpus or wanted == "cpu" else " (no GPU found)")
+    index = int(wanted.partition(":")[2] or 0)
+    if index >= len(gpus):
+        raise ValueError(
+            f"--device {wanted}: TensorFlow finds {len(gpus)} GPUs on this machine; use --device cpu, or see what "
+            "`nvidia-smi` says and run `make setup` again after installing a driver"
+        )
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[index])
+    return f"/GPU:{index}", details.get("device_name", f"GPU {index}")
+
+
+def processor_name() -> str:
+    """The processor's name as the system gives it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def environment(threads: int) -> dict:
+    """What else decides the bits of a run: versions, processor, threads, commit. Goes into config.json."""
+    import numpy as np
+
+    tf = import_tensorflow()
+    return {
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": processor_name(),
+        "threads": threads or os.cpu_count(),
+        "deterministic_operations": True,
+        "git_commit": git_commit(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of this checkout, with '+' when files differ from it; None outside a git checkout."""
+    folder = Path(__file__).parent
+
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
