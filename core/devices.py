@@ -13,6 +13,10 @@ import tempfile
 from pathlib import Path
 
 
+class DeviceError(Exception):
+    """A device that was asked for and is not there; the message says what was found and what to do."""
+
+
 @contextlib.contextmanager
 def standard_error_hidden():
     """Point file descriptor 2 at a file while the body runs; if the body raises, print what it caught.
@@ -37,7 +41,7 @@ def standard_error_hidden():
 
 
 def import_tensorflow():
-    """Import TensorFlow silently and return it. $TF_CPP_MIN_LOG_LEVEL=0 in the environment brings all its words back."""
+    """Import TensorFlow silently and return it; with $TF_CPP_MIN_LOG_LEVEL=0 in the environment, with all its words."""
     if "tensorflow" not in sys.modules and os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0":
         with standard_error_hidden():
             import tensorflow
@@ -64,7 +68,7 @@ def configure(threads: int) -> None:
 def choose(wanted: str) -> tuple[str, str]:
     """(device for tf.device, a sentence for the person) for auto, cpu, gpu or gpu:K.
 
-    Raises ValueError when a GPU was named and there is none: somebody who asks for a GPU should
+    Raises DeviceError when a GPU was named and there is none: somebody who asks for a GPU should
     not find out an hour later that the CPU did the work.
     """
     tf = import_tensorflow()
@@ -73,7 +77,7 @@ def choose(wanted: str) -> tuple[str, str]:
         return "/CPU:0", "the CPU" + ("" if gpus or wanted == "cpu" else " (no GPU found)")
     index = int(wanted.partition(":")[2] or 0)
     if index >= len(gpus):
-        raise ValueError(
+        raise DeviceError(
             f"--device {wanted}: TensorFlow finds {len(gpus)} GPUs on this machine; use --device cpu, or see what "
             "`nvidia-smi` says and run `make setup` again after installing a driver"
         )

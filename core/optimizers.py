@@ -77,9 +77,7 @@ class Adam(tf.Module):
         steps = []
         for w, g, m, v in zip(self.parameters, gradients, self.firsts, self.seconds):
             decay = self.weight_decay if w.shape.rank >= 2 else 0.0
-            d, first, second = adam_update(
-                w, g, m, v, step, learning_rate, self.beta1, self.beta2, self.epsilon, decay
-            )
+            d, first, second = adam_update(w, g, m, v, step, learning_rate, self.beta1, self.beta2, self.epsilon, decay)
             m.assign(first)
             v.assign(second)
             steps.append(d)

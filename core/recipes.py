@@ -35,7 +35,9 @@ class Settings:
 
     data: str = setting("auto", "cifar10, shapes10, or auto: cifar10 if it can be had, else shapes10", DATA_SETS)
     data_dir: str = setting("", "where cifar-10-batches-bin/ is; else $CIFAR10_DIR, else data/ in the project")
-    holdout: bool = setting(False, "train on 9/10 of the training images and call the other tenth the test set: for tuning")
+    holdout: bool = setting(
+        False, "train on 9/10 of the training images and call the other tenth the test set: for tuning"
+    )
 
     epochs: int = setting(10, "passes over the training images")
     steps: int = setting(0, "stop the schedule after this many steps instead of after whole epochs; 0: use epochs")
@@ -45,9 +47,13 @@ class Settings:
     optimizer: str = setting("sgd", "sgd (momentum, Nesterov) or adam; core/optimizers.py", OPTIMIZERS)
     learning_rate: float = setting(0.05, "the peak of the schedule, per unit of the mean gradient of a batch")
     momentum: float = setting(0.9, "share of the last direction that is kept, in [0, 1); sgd only")
-    weight_decay: float = setting(0.0, "pull of every kernel towards zero, in units of the gradient (sgd) or the rate (adam)")
+    weight_decay: float = setting(
+        0.0, "pull of every kernel towards zero, in units of the gradient (sgd) or the rate (adam)"
+    )
     warmup: float = setting(0.1, "share of all steps during which the rate climbs from 0 to its peak, in [0, 1)")
-    final_rate: float = setting(0.0, "the rate of the last step as a share of the peak; 1 keeps the rate constant after warm-up")
+    final_rate: float = setting(
+        0.0, "the rate of the last step as a share of the peak; 1 keeps the rate constant after warm-up"
+    )
     label_smoothing: float = setting(0.0, "probability taken from the true class and spread over all ten, in [0, 1)")
     flip: bool = setting(False, "mirror each training image left to right with probability 1/2")
     crop: int = setting(0, "shift each training image by up to this many pixels (0 to 8), reflecting at the edge")
@@ -113,7 +119,8 @@ RECIPES = {
     ),
     # Small enough to step through: a few thousand weights, eight drawn pictures at a time.
     "debug": Settings(
-        recipe="debug", network="debug", data="shapes10", epochs=1, steps=20, batch_size=8, eager=True,
+        recipe="debug", network="debug", data="shapes10", epochs=1, steps=20, batch_size=8, learning_rate=0.01,
+        eager=True,
     ),
 }  # fmt: skip
 
@@ -157,8 +164,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", metavar="NAME", default="", help="name of the run [<recipe>-<date>-<time>]")
     parser.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept [runs]")
     parser.add_argument("--resume", action="store_true", help="go on with --run NAME, or with the latest run")
-    parser.add_argument("--stop-at", metavar="STEP", default="0", help="save and leave after this step; --resume goes on")
-    parser.add_argument("--pdb", action="store_true", help="open the debugger at the first line of train_step, every step")
+    parser.add_argument(
+        "--stop-at", metavar="STEP", default="0", help="save and leave after this step; --resume goes on"
+    )
+    parser.add_argument(
+        "--pdb", action="store_true", help="open the debugger at the first line of train_step, every step"
+    )
     return parser
 
 

@@ -71,7 +71,8 @@ class BatchNormalization(Layer):
         if x.dtype == tf.float64:
             return normalize(x, mean, variance, self.gamma, self.beta, self.epsilon)
         return tf.raw_ops.FusedBatchNormV3(
-            x=x, scale=self.gamma, offset=self.beta, mean=mean, variance=variance, epsilon=self.epsilon, is_training=False
+            x=x, scale=self.gamma, offset=self.beta, mean=mean, variance=variance,
+            epsilon=self.epsilon, is_training=False,
         )[0]  # fmt: skip
 
     @property

@@ -1,0 +1,199 @@
+"""The run folder: how it is made, found, held by one process at a time, and described.
+
+    runs/NAME/config.json    every setting, resolved, and what else decides the bits
+              steps.csv, epochs.csv, layers.csv, timing.csv      core/logs.py
+              checkpoints/                                       core/checkpoints.py
+
+NumPy and TensorFlow are not needed to read any of it.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+
+from core.recipes import Settings
+
+CONFIG = "config.json"
+LATEST = "latest"
+LOCK = ".lock"
+
+
+class RunError(Exception):
+    """A run folder that cannot be used; the message says what, where and what to do."""
+
+
+def create(runs_dir: Path, name: str) -> Path:
+    """Make the folder of a new run. Raises RunError if the name is taken: nothing is ever overwritten."""
+    folder = runs_dir / name
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise RunError(
+            f"--run {name}: {folder} exists; choose another name, or go on with it: --run {name} --resume"
+        ) from None
+    except OSError as error:
+        raise RunError(f"--runs-dir {runs_dir}: cannot make {folder} ({error.strerror}); name another place") from None
+    point_latest(runs_dir, name)
+    return folder
+
+
+def name_for(given: str, recipe: str, data) -> str:
+    """The name of a new run: the one that was given, or <recipe>-<date>-<time>.
+
+    A run on shapes10 says so in its name, unless a name was given together with that data set.
+    """
+    drawn = data.name == "shapes10"
+    if given:
+        return f"{given}-shapes10" if drawn and data.notice else given
+    return f"{recipe}-shapes10-{timestamp()}" if drawn else f"{recipe}-{timestamp()}"
+
+
+def timestamp() -> str:
+    """Now, as it stands in the name of a run: 20260131-235959."""
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+def point_latest(runs_dir: Path, name: str) -> None:
+    """Let runs/latest mean this run: a link, or a file with its name where the system has no links."""
+    latest, fresh = runs_dir / LATEST, runs_dir / f".{LATEST}-{os.getpid()}"
+    try:
+        fresh.symlink_to(name, target_is_directory=True)
+    except OSError:
+        fresh.write_text(name)
+    os.replace(fresh, latest)
+
+
+def find(name: str | None, runs_dir: Path = Path("runs")) -> Path:
+    """The folder of a run: by its name in runs_dir, by its path, or the latest for None. Raises RunError."""
+    runs_dir = Path(runs_dir)
+    if name is None:
+        latest = runs_dir / LATEST
+        if latest.is_file():
+            latest = runs_dir / latest.read_text().strip()
+        if not (latest / CONFIG).is_file():
+            raise RunError(f"{runs_dir}: no run there yet; train one with `python train_loop.py` or `make train`")
+        return latest.resolve()
+    # A run that fell back on the built-in data has -shapes10 behind the name it was given.
+    for folder in (runs_dir / name, Path(name), runs_dir / f"{name}-shapes10"):
+        if (folder / CONFIG).is_file():
+            return folder
+    there = sorted(path.parent.name for path in runs_dir.glob(f"*/{CONFIG}") if path.parent.name != LATEST)
+    known = f"; {runs_dir} holds {', '.join(there[-5:])}" if there else f"; {runs_dir} holds no run yet"
+    raise RunError(f"{name}: no such run (a folder with a {CONFIG}){known}")
+
+
+def write_config(folder: Path, config: dict) -> None:
+    """Write config.json, whole or not at all."""
+    partial = folder / f"{CONFIG}.partial"
+    partial.write_text(json.dumps(config, indent=2) + "\n")
+    os.replace(partial, folder / CONFIG)
+
+
+def read_config(folder: Path) -> dict:
+    """What config.json says. Raises RunError when it cannot be read."""
+    path = Path(folder) / CONFIG
+    try:
+        config = json.loads(path.read_text())
+        config["settings"], config["data"]["title"]
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing; a run folder has a {CONFIG}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: not the description of a run ({error}); was it edited or cut short?") from None
+    return config
+
+
+def describe(folder: Path, settings: Settings, data, network) -> dict:
+    """What config.json says. Raises RunError when it cannot be read."""
+    path = Path(folder) / CONFIG
+    try:
+        config = json.loads(path.read_text())
+        config["settings"], config["data"]["title"]
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing; a run folder has a {CONFIG}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: not the description of a run ({error}); was it edited or cut short?") from None
+    return config
+
+
+def describe(folder: Path, settings: Settings, data, device_name: str, network, steps_per_epoch: int, total_steps: int,
+             environment: dict) -> dict:  # fmt: skip
+    """What config.json says of a new run. The settings are resolved: resuming reads them and nothing else."""
+    return {
+        "run": folder.name,
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "settings": dataclasses.asdict(settings) | {"data": data.name},
+        "data": {
+            "name": data.name,
+            "title": data.title,
+            "fingerprint": data.fingerprint,
+            "train_images": len(data.train_images),
+            "test_images": len(data.test_images),
+            "class_names": list(data.class_names),
+        },
+        "precision": settings.precision,
+        "parameter_count": network.parameter_count,
+        "forward_flops_per_image": network.flops(),
+    }
+
+
+@contextlib.contextmanager
+def held(folder: Path):
+    """Keep the run folder for this process; RunError, naming the holder, if another process trains in it.
+
+    The system drops the lock when the process ends, however it ends: a kill leaves nothing to clean up.
+    """
+    with open(folder / LOCK, "a+") as lock:
+        try:
+            _lock(lock)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise RunError(
+                f"{folder}: {holder} is training in it; wait for it, stop it, or use another --run"
+            ) from None
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"process {os.getpid()}")
+        lock.flush()
+        yield
+
+
+def _lock(file) -> None:
+    """Take an exclusive lock that is given back with the process. OSError when somebody has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        file.seek(1 << 20)  # a byte behind the text, which stays readable for the one who is refused
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+MAY_CHANGE = ("data_dir", "keep_checkpoints")  # on a resume; everything else would make it another run
+
+
+def resumed_settings(folder: Path, invocation) -> Settings:
+    """The settings a run was started with, for going on with it. Raises RunError when the command line contradicts them."""
+    stored = read_config(folder)["settings"]
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    if set(stored) != fields:
+        odd = sorted(set(stored) ^ fields)[0]
+        raise RunError(
+            f"{folder / CONFIG}: its settings are of another version of this project (see '{odd}'); train anew"
+        )
+    settings = Settings(**stored)
+    if problems := settings.problems():
+        raise RunError(f"{folder / CONFIG}: {problems[0]}; was it edited?")
+    changed = {name: getattr(invocation.settings, name) for name in invocation.given}
+    for name, value in changed.items():
+        if name not in MAY_CHANGE and value != getattr(settings, name):
+            raise RunError(
+                f"--{name.replace('_', '-')} {value}: {folder} was started with {getattr(settings, name)}, and a run "
+                "keeps its settings; resume without this option, or start another --run"
+            )
+    return dataclasses.replace(settings, **{name: value for name, value in changed.items() if name in MAY_CHANGE})
