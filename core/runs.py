@@ -106,20 +106,6 @@ def read_config(folder: Path) -> dict:
 
 
 def describe(folder: Path, settings: Settings, data, network) -> dict:
-    """What config.json says. Raises RunError when it cannot be read."""
-    path = Path(folder) / CONFIG
-    try:
-        config = json.loads(path.read_text())
-        config["settings"], config["data"]["title"]
-    except FileNotFoundError:
-        raise RunError(f"{path}: missing; a run folder has a {CONFIG}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: not the description of a run ({error}); was it edited or cut short?") from None
-    return config
-
-
-def describe(folder: Path, settings: Settings, data, device_name: str, network, steps_per_epoch: int, total_steps: int,
-             environment: dict) -> dict:  # fmt: skip
     """What config.json says of a new run. The settings are resolved: resuming reads them and nothing else."""
     return {
         "run": folder.name,

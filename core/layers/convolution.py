@@ -20,8 +20,10 @@ class Convolution(Layer):
     The kernel starts as N(0, gain^2 / (kh kw Cin)), the bias as zeros.
     """
 
-    def __init__(self, name: str, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1,
-                 padding: str = "SAME", use_bias: bool = True, gain: float = HE, seed: int = 0, dtype=tf.float32):  # fmt: skip
+    def __init__(
+        self, name: str, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1,
+        padding: str = "SAME", use_bias: bool = True, gain: float = HE, seed: int = 0, dtype=tf.float32,
+    ):  # fmt: skip
         super().__init__(name)
         check_window(name, kernel_size, stride, padding)
         self.in_channels, self.out_channels = in_channels, out_channels

@@ -15,8 +15,10 @@ class Dense(Layer):
     [N,in] -> [N,out]; kernel W [in,out], bias b [out]. W starts as N(0, gain^2 / in), b as zeros.
     """
 
-    def __init__(self, name: str, in_features: int, out_features: int, use_bias: bool = True, gain: float = HE,
-                 seed: int = 0, dtype=tf.float32):  # fmt: skip
+    def __init__(
+        self, name: str, in_features: int, out_features: int, use_bias: bool = True, gain: float = HE,
+        seed: int = 0, dtype=tf.float32,
+    ):  # fmt: skip
         super().__init__(name)
         self.in_features, self.out_features = in_features, out_features
         key = random_streams.stream(seed, f"{name}/kernel")
