@@ -102,6 +102,8 @@ def train(invocation):
     if invocation.resume:
         folder = runs.find(invocation.run or None, invocation.runs_dir)
         settings = runs.resumed_settings(folder, invocation)
+    else:
+        runs.check_free(invocation.runs_dir, invocation.run)
     devices.configure(settings.threads)
     device, device_name = devices.choose(settings.device)
     data = load_data(settings.data, settings.data_dir, settings.holdout)

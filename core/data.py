@@ -28,6 +28,9 @@ ARCHIVE = "cifar-10-binary.tar.gz"
 ARCHIVE_URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
 ARCHIVE_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 
+# Copies that are known not to be the official bytes, by fingerprint: figures measured on one must say so.
+COPIES = {"08fb299e0e5391067909a4538e22e78002acad367066e87e777127d4237d9d00": "JPEG copy"}
+
 # Mean and deviation of each colour over CIFAR-10's training images, of pixels scaled to [0, 1].
 MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32)
 DEVIATION = np.array([0.2470, 0.2435, 0.2616], np.float32)
@@ -54,7 +57,8 @@ class DataSet:
     @property
     def title(self) -> str:
         """What figures and tables call this data."""
-        return self.name + (" hold-out" if self.holdout else "")
+        copy = f" ({COPIES[self.fingerprint]})" if self.fingerprint in COPIES else ""
+        return self.name + copy + (", hold-out" if self.holdout else "")
 
 
 def load(name: str = "auto", data_dir: str = "", holdout: bool = False) -> DataSet:

@@ -188,7 +188,9 @@ def parse(arguments: list[str] | None = None) -> Invocation:
     problems, given = [], {}
 
     options = [option for action in parser._actions for option in action.option_strings]
-    for word in unknown:
+    for before, word in zip([None, *unknown], unknown):
+        if before and before.startswith("--") and not word.startswith("-"):
+            continue  # the value of an option that is already reported
         if word.startswith("-"):
             near = difflib.get_close_matches(word.split("=")[0], options, n=1)
             problems.append(f"{word}: no such option" + (f" (did you mean {near[0]}?)" if near else "; see --help"))

@@ -25,15 +25,18 @@ class RunError(Exception):
     """A run folder that cannot be used; the message says what, where and what to do."""
 
 
+def check_free(runs_dir: Path, name: str) -> None:
+    """Raise RunError if a run of this name is there: nothing is ever overwritten."""
+    if name and (runs_dir / name).exists():
+        raise RunError(f"--run {name}: {runs_dir / name} exists; choose another name, or go on with it: add --resume")
+
+
 def create(runs_dir: Path, name: str) -> Path:
-    """Make the folder of a new run. Raises RunError if the name is taken: nothing is ever overwritten."""
+    """Make the folder of a new run. Raises RunError if the name is taken or the place cannot be written."""
+    check_free(runs_dir, name)
     folder = runs_dir / name
     try:
         folder.mkdir(parents=True)
-    except FileExistsError:
-        raise RunError(
-            f"--run {name}: {folder} exists; choose another name, or go on with it: --run {name} --resume"
-        ) from None
     except OSError as error:
         raise RunError(f"--runs-dir {runs_dir}: cannot make {folder} ({error.strerror}); name another place") from None
     point_latest(runs_dir, name)
@@ -164,7 +167,7 @@ MAY_CHANGE = ("data_dir", "keep_checkpoints")  # on a resume; everything else wo
 
 
 def resumed_settings(folder: Path, invocation) -> Settings:
-    """The settings a run was started with, for going on with it. Raises RunError when the command line contradicts them."""
+    """The settings a run was started with, to go on with. Raises RunError when the command line contradicts them."""
     stored = read_config(folder)["settings"]
     fields = {field.name for field in dataclasses.fields(Settings)}
     if set(stored) != fields:

@@ -1,0 +1,48 @@
+# The verbs. Each does the set-up it needs; a second call does not install again.
+# Everything here is a convenience over commands that README.md lists as well.
+
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3 python,$(if $(shell $(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>&1 && command -v $(p)),$(p))))
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+# A machine with an NVIDIA driver gets TensorFlow's CUDA libraries too.
+EXTRAS := test$(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)cuda)
+comma := ,
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@echo
+	@echo "  Options go in ARGS:  make train ARGS='--recipe modern --epochs 5'"
+
+setup: $(READY) ## a virtual environment in .venv with everything this project needs
+
+train: $(READY) ## train the default recipe, draw its curves, say what happened
+	@$(RUN) train_loop.py $(ARGS)
+	@$(RUN) analysis/curves.py
+
+test: $(READY) ## run the tests (some minutes)
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m pytest $(ARGS)
+
+debug: $(READY) ## pdb at the first line of train_step: eager, tiny batch, built-in data
+	@$(RUN) train_loop.py --recipe debug --pdb $(ARGS)
+
+curves: $(READY) ## draw the latest run again (ARGS='RUN1 RUN2' to overlay runs)
+	@$(RUN) analysis/curves.py $(ARGS)
+
+throughput: $(READY) ## images a second, this loop and Keras fit side by side
+	@$(RUN) analysis/throughput.py $(ARGS)
+
+layers: $(READY) ## run every essay of layers_explained and write its figure
+	@set -e; for essay in convolution pooling dense activation softmax normalization dropout flatten backpropagation; do \
+	    $(RUN) layers_explained/$$essay.py $(ARGS); done
+
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "setting up .venv ($(PYTHON), $(EXTRAS)): some minutes, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+	@touch $@
+
+.PHONY: help setup train test debug curves throughput layers
