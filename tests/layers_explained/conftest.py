@@ -1,0 +1,56 @@
+"""What the tests of the essays share: running an essay, and a run folder to show a layer of."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(PROJECT))
+
+
+@pytest.fixture
+def tell(capsys):
+    """tell(essay_module, "--run", ...) -> (exit status, standard output, standard error), in this process."""
+    from layers_explained import essay
+
+    def run(module, *words):
+        def figure():
+            return module.figure()
+
+        try:
+            status = essay.tell(vars(module), figure, module.on_your_network, [str(word) for word in words])
+        except SystemExit as left:
+            status = left.code
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def script():
+    """script("convolution.py", ...) -> the finished process, as a person at a terminal would start it."""
+
+    def run(name, *words, cwd=PROJECT):
+        command = [sys.executable, str(PROJECT / "layers_explained" / name), *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def runs_dir(tmp_path_factory):
+    """A runs folder with a run of the network `debug` and one of `classic`, on shapes10, at their first weights."""
+    from core import checkpoints, devices, model, runs
+
+    devices.import_tensorflow()
+    folder = tmp_path_factory.mktemp("runs")
+    for network in ("debug", "classic"):
+        run = runs.create(folder, network)
+        settings = {"network": network, "data": "shapes10", "data_dir": "", "holdout": False, "seed": 0}
+        runs.write_config(run, {"settings": settings, "data": {"name": "shapes10", "title": "shapes10"}})
+        variables = model.CNN(network, model.NETWORKS[network]()).named_variables
+        checkpoints.save(run, 7, {name: variable.numpy() for name, variable in variables.items()}, keep=2)
+    return folder
