@@ -23,7 +23,7 @@ import numpy as np
 from layers_explained import essay, pictures, proofs
 from layers_explained.essay import beside, sum_of_products
 
-BATCH, ROWS, COLUMNS, IN_CHANNELS, OUT_CHANNELS = 2, 16, 16, 3, 8  # N, H, W, Cin, Cout
+BATCH, ROWS, COLUMNS, IN_CHANNELS, OUT_CHANNELS = 2, 12, 12, 3, 8  # N, H, W, Cin, Cout
 KERNEL_SIZE, STRIDE, PADDING = 3, 1, "SAME"  # kh = kw, s, SAME or VALID
 SEED = 0  # of the random numbers in x, k, b and the target t
 

@@ -124,7 +124,7 @@ def one_output(trained, patch, kernel, bias, place, corner, channels) -> Figure:
     image(output, trained.y[0, :, :, o], f"y, channel {o}")
     frame(output, row - 0.5, column - 0.5, 1, 1, COLOURS[1])
     others = terms.sum() - terms[..., channels].sum()
-    rest = f" {others:+.2f} from the other channels" if terms.shape[2] > len(channels) else ""
+    rest = f"\n{others:+.2f} from other channels" if terms.shape[2] > len(channels) else ""
     shown = " ".join(f"{terms[..., c].sum():+.2f}" for c in channels)
     output.set_xlabel(f"{shown}{rest}\nbias {bias:+.2f}\ny[{row},{column},{o}] = {terms.sum() + bias:.2f}", fontsize=16)
     return slide

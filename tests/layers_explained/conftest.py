@@ -1,5 +1,6 @@
 """What the tests of the essays share: running an essay, and a run folder to show a layer of."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,8 @@ def tell(capsys):
     from layers_explained import essay
 
     def run(module, *words):
-        def figure():
-            return module.figure()
-
         try:
-            status = essay.tell(vars(module), figure, module.on_your_network, [str(word) for word in words])
+            status = essay.tell(vars(module), module.figure, module.on_your_network, [str(word) for word in words])
         except SystemExit as left:
             status = left.code
         out, err = capsys.readouterr()
@@ -40,17 +38,33 @@ def script():
     return run
 
 
+@pytest.fixture
+def one_line():
+    """one_line(err, words...): what stands on standard error is one sentence of an essay that has these words."""
+
+    def check(err, *words):
+        assert err.count("\n") == 1 and ".py: " in err and "Traceback" not in err
+        for word in words:
+            assert word in err
+
+    return check
+
+
 @pytest.fixture(scope="session")
 def runs_dir(tmp_path_factory):
-    """A runs folder with a run of the network `debug` and one of `classic`, on shapes10, at their first weights."""
-    from core import checkpoints, devices, model, runs
+    """A runs folder with a run of each network, on shapes10, at its first weights; `classic` is the latest."""
+    from core import checkpoints, data, devices
 
     devices.import_tensorflow()
+    from core import model, runs
+
     folder = tmp_path_factory.mktemp("runs")
-    for network in ("debug", "classic"):
+    for network in ("debug", "modern", "classic"):
         run = runs.create(folder, network)
         settings = {"network": network, "data": "shapes10", "data_dir": "", "holdout": False, "seed": 0}
         runs.write_config(run, {"settings": settings, "data": {"name": "shapes10", "title": "shapes10"}})
         variables = model.CNN(network, model.NETWORKS[network]()).named_variables
         checkpoints.save(run, 7, {name: variable.numpy() for name, variable in variables.items()}, keep=2)
-    return folder
+    load, data.load = data.load, functools.cache(data.load)  # shapes10 takes two seconds to draw: once is enough
+    yield folder
+    data.load = load
