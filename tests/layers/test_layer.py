@@ -1,0 +1,145 @@
+"""What every layer promises, whatever it computes."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from gradients import normal
+
+from core.layers import (
+    GELU,
+    AveragePooling,
+    BatchNormalization,
+    Convolution,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPooling,
+    ReLU,
+    Softmax,
+)
+from core.layers.layer import window_positions
+
+STEP = tf.constant(3)
+
+# How to make each layer for a dtype, and one image of what it takes.
+EVERY_LAYER = {
+    "convolution": (lambda dtype: Convolution("it", 3, 8, dtype=dtype), (7, 6, 3)),
+    "convolution, stride 2, VALID, no bias": (
+        lambda dtype: Convolution("it", 3, 8, 3, 2, "VALID", use_bias=False, dtype=dtype),
+        (7, 6, 3),
+    ),
+    "max-pooling": (lambda dtype: MaxPooling("it"), (7, 6, 3)),
+    "average-pooling": (lambda dtype: AveragePooling("it", 3, 2, "SAME"), (7, 6, 3)),
+    "batch normalisation": (lambda dtype: BatchNormalization("it", 3, dtype=dtype), (7, 6, 3)),
+    "dense": (lambda dtype: Dense("it", 12, 5, dtype=dtype), (12,)),
+    "dropout": (lambda dtype: Dropout("it", 0.5), (12,)),
+    "flatten": (lambda dtype: Flatten("it"), (7, 6, 3)),
+    "ReLU": (lambda dtype: ReLU("it"), (7, 6, 3)),
+    "GELU": (lambda dtype: GELU("it"), (7, 6, 3)),
+    "softmax": (lambda dtype: Softmax("it"), (10,)),
+}
+
+
+def call(layer, training, x, step):
+    """The layer's output, the words in the order that lets `training` be filled in first."""
+    return layer(x, training, step)
+
+
+every_layer = pytest.mark.parametrize("kind", EVERY_LAYER)
+
+
+@every_layer
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(tf.float32, 1e-5), (tf.float64, 1e-12)])
+def test_line_by_line_traced_and_of_unknown_batch_size_are_the_same(kind, training, dtype, tolerance):
+    make, shape = EVERY_LAYER[kind]
+    x = tf.constant(normal(4, *shape), dtype)
+    layer = make(dtype)
+    line_by_line = call(layer, training, x, STEP)
+    assert line_by_line.dtype == dtype
+    for batch in (4, None):
+        traced = tf.function(
+            functools.partial(call, make(dtype), training),
+            [tf.TensorSpec([batch, *shape], dtype), tf.TensorSpec([], tf.int32)],
+            autograph=False,
+        )
+        np.testing.assert_allclose(traced(x, STEP), line_by_line, rtol=tolerance, atol=tolerance)
+        assert traced.experimental_get_tracing_count() == 1
+
+
+@every_layer
+def test_output_shape_is_what_comes_out(kind):
+    make, shape = EVERY_LAYER[kind]
+    y = make(tf.float32)(tf.zeros([2, *shape]), True, STEP)
+    assert (2, *make(tf.float32).output_shape(shape)) == tuple(y.shape)
+
+
+@every_layer
+@pytest.mark.parametrize("training", [True, False])
+def test_bfloat16_goes_in_and_comes_out_and_the_weights_stay_float32(kind, training):
+    make, shape = EVERY_LAYER[kind]
+    x = normal(4, *shape)
+    layer, reference = make(tf.float32), make(tf.float32)
+    y = layer(tf.constant(x, tf.bfloat16), training, STEP)
+    assert y.dtype == tf.bfloat16
+    assert all(v.dtype == tf.float32 for v in layer.parameters + layer.statistics)
+    exact = reference(tf.constant(x, tf.float32), training, STEP)
+    np.testing.assert_allclose(tf.cast(y, tf.float32), exact, rtol=0.05, atol=0.05)  # bfloat16 has three digits
+
+
+@every_layer
+def test_parameter_count_counts_what_the_optimizer_moves(kind):
+    layer = EVERY_LAYER[kind][0](tf.float32)
+    assert layer.parameter_count == sum(v.numpy().size for v in layer.trainable_variables)
+    assert {id(v) for v in layer.parameters} == {id(v) for v in layer.trainable_variables}
+    assert {id(v) for v in layer.parameters + layer.statistics} == {id(v) for v in layer.variables}
+
+
+@every_layer
+def test_macs_are_those_of_the_kernel(kind):
+    """Every kernel entry is used once for each output position, and there are no other multiply-accumulates."""
+    make, shape = EVERY_LAYER[kind]
+    layer = make(tf.float32)
+    positions = np.prod(layer.output_shape(shape)[:-1], dtype=int)
+    assert layer.macs(shape) == (positions * layer.kernel.numpy().size if hasattr(layer, "kernel") else 0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda name, seed, dtype=tf.float32: Convolution(name, 3, 8, seed=seed, dtype=dtype),
+        lambda name, seed, dtype=tf.float32: Dense(name, 27, 8, seed=seed, dtype=dtype),
+    ],
+)
+def test_weights_are_a_function_of_seed_and_name(make):
+    kernel = make("conv1", 0).kernel.numpy()
+    np.testing.assert_array_equal(make("conv1", 0).kernel, kernel)
+    np.testing.assert_array_equal(make("conv1", 0, tf.float64).kernel, kernel.astype(np.float64))
+    for name, seed in (("conv2", 0), ("conv1", 1)):
+        other = make(name, seed).kernel.numpy()
+        assert abs(np.corrcoef(kernel.ravel(), other.ravel())[0, 1]) < 0.3
+
+
+def test_a_layer_that_computes_nothing_says_so():
+    class Unfinished(Layer):
+        pass
+
+    with pytest.raises(TypeError, match=r"Unfinished.*__call__"):
+        Unfinished("it")(tf.zeros([1, 2]), training=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel_size", "stride", "padding", "positions"),
+    [
+        (32, 3, 1, "SAME", 32),
+        (32, 3, 2, "SAME", 16),
+        (5, 2, 2, "SAME", 3),
+        (32, 3, 1, "VALID", 30),
+        (5, 2, 2, "VALID", 2),
+    ],
+)
+def test_window_positions_by_hand(size, kernel_size, stride, padding, positions):
+    assert window_positions(size, kernel_size, stride, padding) == positions
