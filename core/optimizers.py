@@ -29,8 +29,8 @@ def adam_update(weight, gradient, first, second, step, learning_rate, beta1, bet
     t = tf.cast(step, gradient.dtype)
     first = beta1 * first + (1 - beta1) * gradient
     second = beta2 * second + (1 - beta2) * tf.square(gradient)
-    unbiased_first = first / (1 - tf.pow(tf.cast(beta1, gradient.dtype), t))
-    unbiased_second = second / (1 - tf.pow(tf.cast(beta2, gradient.dtype), t))
+    unbiased_first = first / (1 - tf.pow(tf.constant(beta1, gradient.dtype), t))
+    unbiased_second = second / (1 - tf.pow(tf.constant(beta2, gradient.dtype), t))
     direction = unbiased_first / (tf.sqrt(unbiased_second) + epsilon) + weight_decay * weight
     return -learning_rate * direction, first, second
 

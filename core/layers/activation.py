@@ -24,7 +24,7 @@ class GELU(Layer):
     """
 
     def __call__(self, x, training, step=None):  # noqa: D102
-        return tf.nn.gelu(x, approximate=False)
+        return x / 2 * (1 + tf.math.erf(x / math.sqrt(2)))
 
     def flops(self, input_shape):
         """Four counted operations a number (divide, erf, add, multiply), by convention."""
