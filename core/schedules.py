@@ -6,9 +6,9 @@ import tensorflow as tf
 def warmup_then_decay(step, total_steps: int, peak: float, warmup: float, final: float) -> tf.Tensor:
     """Straight up from peak/w to peak over the first w = warmup * total steps, then straight down.
 
-    step [] int32, 1 for the first; warmup is a share of total_steps in [0, 1); the last step has
-    the rate final * peak, where final = 0 means peak / (steps of decay): the last step still
-    moves. -> [] float32.
+    step [] int32, 1 for the first; warmup is a share of total_steps in [0, 1). The decay aims at
+    final * peak and would be there one step after the last, so that with final = 0 the last step
+    still moves. -> [] float32.
 
     Why up: the first gradients of a random network are long and point nowhere in particular.
     Why down: noise of the batches keeps the weights jittering at a distance proportional to the rate.
