@@ -237,5 +237,5 @@ def unpack(archive: Path, folder: Path) -> None:
                 partial = folder / f"{file}.partial"
                 partial.write_bytes(member.read(RECORDS * RECORD_BYTES + 1))
                 partial.replace(folder / file)
-    except (KeyError, tarfile.TarError) as error:
+    except (KeyError, EOFError, tarfile.TarError) as error:
         raise DataError(f"{archive}: not the CIFAR-10 archive ({error}); delete it and try again") from None
