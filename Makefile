@@ -1,13 +1,15 @@
 # The verbs. Each does the set-up it needs; a second call does not install again.
 # Everything here is a convenience over commands that README.md lists as well.
 
-PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3 python,$(if $(shell $(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>&1 && command -v $(p)),$(p))))
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# The first of these that is Python 3.11 to 3.13 makes the environment; make PYTHON=... names another.
+PYTHON ?= python3 python3.11 python3.12 python3.13 python
+SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 # A machine with an NVIDIA driver gets TensorFlow's CUDA libraries too.
-EXTRAS := test$(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)cuda)
 comma := ,
+EXTRAS := test$(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)cuda)
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -39,9 +41,11 @@ layers: $(READY) ## run every essay of layers_explained and write its figure
 	    $(RUN) layers_explained/$$essay.py $(ARGS); done
 
 $(READY): pyproject.toml
-	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3"; exit 1; }
-	@echo "setting up .venv ($(PYTHON), $(EXTRAS)): some minutes, once"
-	@$(PYTHON) -m venv $(VENV)
+	@for python in $(PYTHON) none; do $$python -c '$(SUITS)' 2>/dev/null && break; done; \
+	if [ $$python = none ]; then \
+	    echo "no Python 3.11, 3.12 or 3.13 among: $(PYTHON); install one, or name it: make PYTHON=/path/to/python3"; exit 1; fi; \
+	echo "setting up $(VENV) with $$python [$(EXTRAS)]: a minute or some, once"; \
+	$$python -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
 	@touch $@
 

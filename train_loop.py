@@ -7,6 +7,7 @@
 One step of learning is `train_step`; everything around it is `train`.
 """
 
+import bdb
 import functools
 import pdb
 import sys
@@ -83,6 +84,18 @@ def compiled(function, signature, eager, **given):
     return function if eager else tf.function(function, signature, autograph=False)
 
 
+def under_debugger(one_step):
+    """The same step, stopped by pdb at its first line each time; `quit` there ends the run."""
+
+    def stopped(step):
+        outcome = pdb.runcall(one_step.func, step, **one_step.keywords)
+        if outcome is None:  # pdb swallows its own exception and returns nothing
+            raise bdb.BdbQuit
+        return outcome
+
+    return stopped
+
+
 def state_of(network, optimizer):
     """{name: variable} of everything a checkpoint holds: the network's variables, then the optimizer's slots."""
     names = {id(variable): name for name, variable in network.named_variables.items()}
@@ -131,7 +144,7 @@ def train(invocation):
             settings.eager, network=network,
         )  # fmt: skip
         if invocation.pdb:
-            one_step = functools.partial(pdb.runcall, one_step.func, **one_step.keywords)
+            one_step = under_debugger(one_step)
 
         # Begin, or go on after the last step that was saved.
         start = 0
@@ -220,6 +233,8 @@ def main(invocation):
         return 0 if train(invocation) else 1
     except (DataError, runs.RunError, checkpoints.CheckpointError, logs.LogError, devices.DeviceError) as error:
         message = str(error)
+    except bdb.BdbQuit:
+        message = "left the debugger; nothing after the last checkpoint was saved"
     except tf.errors.ResourceExhaustedError:
         message = f"out of memory with --batch-size {invocation.settings.batch_size}: try half of it"
     except OSError as error:

@@ -159,12 +159,14 @@ def modern(seed: int = 0, dtype=tf.float32) -> list[Layer]:
 
 
 def debug(seed: int = 0, dtype=tf.float32) -> list[Layer]:
-    """One of everything that learns, small enough to read its tensors on a screen."""
+    """One of everything, small enough to read its tensors on a screen."""
     return [
         Convolution("conv1", 3, 8, seed=seed, dtype=dtype),  # [N,32,32,3] -> [N,32,32,8]
+        BatchNormalization("norm1", 8, dtype=dtype),
         ReLU("relu1"),
         MaxPooling("pool1", 4),  # -> [N,8,8,8]
         Flatten("flatten"),  # -> [N,512]
+        Dropout("dropout", 0.1, seed=seed),
         Dense("dense1", 512, CLASSES, gain=OUTPUT_GAIN, seed=seed, dtype=dtype),  # -> [N,10]
     ]
 

@@ -19,9 +19,12 @@ class TrainedLayer:
     x: np.ndarray  # what enters the layer
     y: np.ndarray  # what leaves it
     dx: np.ndarray  # dL/dx, L the cross-entropy of this picture in evaluation mode
-    dy: np.ndarray  # dL/dy
+    dy: np.ndarray  # dL/dy; zero for the softmax, because the loss is computed from what enters it
     gradients: tuple[np.ndarray, ...]  # dL/d(parameter), in the order of layer.parameters
     story: str  # which layer, run, step, picture and loss, in a few printed lines
+    label: int  # the right class of the picture
+    class_names: tuple[str, ...]
+    flow: tuple[tuple, ...]  # (layer, y, dL/dy, dL/d(parameters)) of every layer, in forward order
 
 
 def find(words, classes: tuple[str, ...]) -> TrainedLayer:
@@ -44,8 +47,9 @@ def find(words, classes: tuple[str, ...]) -> TrainedLayer:
     tf = essay.import_tensorflow()
     from core import losses, model
 
-    layers = model.NETWORKS[settings["network"]](dtype=tf.float64)
+    layers = model.NETWORKS[settings["network"]](settings["seed"], tf.float64)
     network = model.CNN(settings["network"], layers, tf.float64)
+    layers = [*layers, network.softmax]
     for name, variable in network.named_variables.items():
         if name not in checkpoint.tensors or checkpoint.tensors[name].shape != tuple(variable.shape):
             raise essay.Problem(
@@ -61,10 +65,14 @@ def find(words, classes: tuple[str, ...]) -> TrainedLayer:
         outputs = [x]
         for layer in layers:
             outputs.append(layer(outputs[-1], training=False))
-        loss = losses.softmax_cross_entropy(outputs[-1], tf.constant([label]))[0]
+        loss = losses.softmax_cross_entropy(outputs[-2], tf.constant([label]))[0]  # from the logits
+    sources = outputs, [layer.parameters for layer in layers]
+    back, gradients = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    numbers = [tensor.numpy() for tensor in outputs], [tensor.numpy() for tensor in back]
+    (x, *outputs), (dx, *back) = numbers
+    gradients = [tuple(gradient.numpy() for gradient in own) for own in gradients]
+    flow = tuple(zip(layers, outputs, back, gradients))
     place = layers.index(chosen)
-    x, y = outputs[place], outputs[place + 1]
-    dx, dy, *gradients = (g.numpy() for g in tape.gradient(loss, [x, y, *chosen.parameters]))
     guess = pictures.class_names[int(np.argmax(outputs[-1][0]))]
     story = (
         f"   layer    {chosen.name}: {list(x.shape)} -> {list(y.shape)}, {chosen.parameter_count:,} parameters\n"
