@@ -1,0 +1,108 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from core import devices
+from core.devices import DeviceError, choose, standard_error_hidden
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def python(code: str, **environment) -> subprocess.CompletedProcess:
+    """Run these lines in a Python of their own, which has not been told how much TensorFlow may say."""
+    inherited = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, env=inherited | environment, capture_output=True, text=True
+    )
+
+
+def test_tensorflow_wakes_without_a_word():
+    woken = python("from core.devices import import_tensorflow; print(import_tensorflow().__version__)")
+    assert woken.returncode == 0
+    assert woken.stderr == "" and woken.stdout.strip() == tf.__version__
+
+
+def test_a_tensorflow_that_cannot_be_imported_says_why(tmp_path):
+    """A library that writes to standard error and fails: what was hidden is what the person needs."""
+    (tmp_path / "tensorflow.py").write_text(
+        "import os\nos.write(2, b'libsomething.so: not found\\n')\nraise ImportError('broken')\n"
+    )
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from core.devices import import_tensorflow as f; f()"
+    broken = python(code)
+    assert broken.returncode == 1
+    assert "libsomething.so: not found" in broken.stderr and "ImportError: broken" in broken.stderr
+
+
+def test_what_is_written_meanwhile_is_hidden_and_the_terminal_comes_back(capfd):
+    with standard_error_hidden():
+        os.write(2, b"noise\n")
+    os.write(2, b"ours\n")
+    assert capfd.readouterr().err == "ours\n"
+
+
+def test_on_a_failure_everything_is_shown(capfd):
+    with pytest.raises(OSError, match="body"), standard_error_hidden():
+        os.write(2, b"the reason\n")
+        raise OSError("body")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "the reason\nafter\n"
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """gpus(n): from now on TensorFlow finds n of them."""
+
+    def pretend(count):
+        names = [f"GPU{k}" for k in range(count)]
+        for function in ("list_logical_devices", "list_physical_devices"):
+            monkeypatch.setattr(tf.config, function, lambda kind: names if kind == "GPU" else [])
+        monkeypatch.setattr(
+            tf.config.experimental, "get_device_details", lambda device: {"device_name": f"a graphics card, {device}"}
+        )
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted", "device", "sentence"),
+    [
+        (0, "auto", "/CPU:0", "the CPU (no GPU found)"),
+        (0, "cpu", "/CPU:0", "the CPU"),
+        (2, "cpu", "/CPU:0", "the CPU"),
+        (1, "auto", "/GPU:0", "a graphics card, GPU0"),
+        (2, "gpu", "/GPU:0", "a graphics card, GPU0"),
+        (2, "gpu:1", "/GPU:1", "a graphics card, GPU1"),
+    ],
+)
+def test_the_device_that_is_chosen(gpus, count, wanted, device, sentence):
+    gpus(count)
+    assert choose(wanted) == (device, sentence)
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(0, "gpu"), (0, "gpu:0"), (1, "gpu:1"), (2, "gpu:7")])
+def test_a_gpu_that_is_not_there_is_an_error(gpus, count, wanted):
+    gpus(count)
+    with pytest.raises(DeviceError, match=rf"--device {wanted}: TensorFlow finds {count} GPU.*--device cpu"):
+        choose(wanted)
+
+
+def test_a_run_is_deterministic_on_the_threads_it_was_given():
+    code = (
+        "from core import devices; devices.configure(threads=1); tf = devices.import_tensorflow();"
+        "print(tf.config.threading.get_intra_op_parallelism_threads(), tf.config.get_soft_device_placement());"
+        "from tensorflow.python.framework import config; print(config.is_op_determinism_enabled())"
+    )
+    assert python(code).stdout.split() == ["1", "True", "True"]
+
+
+def test_the_environment_can_be_written_down():
+    found = devices.environment(threads=3)
+    assert json.loads(json.dumps(found)) == found
+    assert found["tensorflow"] == tf.__version__ and found["threads"] == 3
+    assert devices.environment(threads=0)["threads"] == os.cpu_count()
+    assert found["git_commit"] is None or len(found["git_commit"].rstrip("+")) == 40
