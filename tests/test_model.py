@@ -1,0 +1,280 @@
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from gradients import normal
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from core import layers, model, optimizers
+from core.batches import standardize
+from core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten, MaxPooling, ReLU
+from core.losses import softmax_cross_entropy
+from core.recipes import RECIPES
+
+NETWORKS = list(model.NETWORKS)
+every_network = pytest.mark.parametrize("network", NETWORKS)
+
+
+def build(network: str, seed: int = 0, dtype=tf.float32) -> model.CNN:
+    return model.build(dataclasses.replace(RECIPES["classic"], network=network, seed=seed), dtype)
+
+
+def randomized(network: str, dtype=tf.float64) -> model.CNN:
+    """A network none of whose variables is what it starts with, so that a forgotten one shows."""
+    cnn = build(network, dtype=dtype)
+    for k, variable in enumerate(cnn.named_variables.values()):
+        noise = normal(*variable.shape, seed=k)
+        variable.assign(variable + (0.1 * np.abs(noise) if variable.shape.rank == 1 else 0.01 * noise))
+    return cnn
+
+
+# The whole network beside one of Keras.
+
+KERAS = {
+    Convolution: lambda layer: tf.keras.layers.Conv2D(
+        layer.out_channels, layer.kernel_size, layer.stride, layer.padding.lower(), use_bias=layer.bias is not None
+    ),
+    Dense: lambda layer: tf.keras.layers.Dense(layer.out_features),
+    MaxPooling: lambda layer: tf.keras.layers.MaxPooling2D(layer.kernel_size, layer.stride, layer.padding.lower()),
+    BatchNormalization: lambda layer: tf.keras.layers.BatchNormalization(
+        momentum=layer.momentum, epsilon=layer.epsilon
+    ),
+    ReLU: lambda layer: tf.keras.layers.ReLU(),
+    Flatten: lambda layer: tf.keras.layers.Flatten(),
+    Dropout: lambda layer: tf.keras.layers.Dropout(layer.rate),
+}
+
+
+@pytest.fixture
+def keras_in_float64():
+    tf.keras.backend.set_floatx("float64")
+    yield
+    tf.keras.backend.set_floatx("float32")
+
+
+def keras_twin(cnn: model.CNN):
+    """The same layers with the same numbers in them, by Keras."""
+    twins = [KERAS[type(layer)](layer) for layer in cnn.layers]
+    twin = tf.keras.Sequential([tf.keras.Input(model.IMAGE_SHAPE), *twins])
+    for ours, theirs in zip(cnn.layers, twins):
+        theirs.set_weights([v.numpy() for v in ours.parameters + ours.statistics] if ours.variables else [])
+    return twin
+
+
+@every_network
+def test_logits_and_every_gradient_equal_those_of_keras(network, keras_in_float64):
+    """With batch norm in its training mode wherever Keras' dropout, which draws other masks, is not in the way."""
+    cnn = randomized(network)
+    twin = keras_twin(cnn)
+    training = not any(isinstance(layer, Dropout) for layer in cnn.layers)
+    images, labels = tf.constant(normal(5, *model.IMAGE_SHAPE)), tf.constant([3, 1, 4, 1, 5])
+
+    with tf.GradientTape(persistent=True) as tape:
+        ours, theirs = cnn.logits(images, training), twin(images, training=training)
+        our_loss = tf.reduce_mean(softmax_cross_entropy(ours, labels))
+        their_loss = tf.reduce_mean(tf.keras.losses.sparse_categorical_crossentropy(labels, theirs, from_logits=True))
+    assert np.ptp(ours) > 0.1
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+    our_gradients = tape.gradient(our_loss, cnn.parameters)
+    their_gradients = tape.gradient(their_loss, [v.value for v in twin.trainable_variables])
+    assert len(our_gradients) == len(their_gradients)
+    for a, b in zip(our_gradients, their_gradients):
+        assert np.any(a)
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-12)
+    assert cnn.parameter_count == sum(np.prod(v.shape) for v in twin.trainable_variables)
+
+
+@every_network
+def test_probabilities_are_the_softmax_of_the_logits(network):
+    cnn, images = randomized(network), tf.constant(normal(3, *model.IMAGE_SHAPE))
+    logits = cnn.logits(images, training=False).numpy()
+    np.testing.assert_allclose(
+        cnn.probabilities(images), np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), rtol=1e-9
+    )
+
+
+# The table.
+
+
+def table(cnn: model.CNN, image_shape=model.IMAGE_SHAPE) -> dict[str, list[str]]:
+    """The summary as {layer: [output, parameters, MACs, field]}, its rules and its heading left out."""
+    rows = [line.split() for line in cnn.summary(image_shape).splitlines()]
+    return {row[0]: row[1:] for row in rows if row[0] != "layer" and not row[0].startswith("-")}
+
+
+def test_the_table_of_classic_by_hand():
+    assert table(build("classic")) == {
+        "image": ["32x32x3", "1"],
+        "conv1": ["32x32x32", "896", "884,736", "3"],
+        "relu1": ["32x32x32", "0", "0", "3"],
+        "pool1": ["16x16x32", "0", "0", "4"],
+        "conv2": ["16x16x64", "18,496", "4,718,592", "8"],
+        "relu2": ["16x16x64", "0", "0", "8"],
+        "pool2": ["8x8x64", "0", "0", "10"],
+        "conv3": ["8x8x128", "73,856", "4,718,592", "18"],
+        "relu3": ["8x8x128", "0", "0", "18"],
+        "pool3": ["4x4x128", "0", "0", "22"],
+        "flatten": ["2048", "0", "0", "32"],
+        "dense1": ["128", "262,272", "262,144", "32"],
+        "relu4": ["128", "0", "0", "32"],
+        "dropout": ["128", "0", "0", "32"],
+        "dense2": ["10", "1,290", "1,280", "32"],
+        "classic": ["356,810", "10,585,344"],
+    }
+
+
+@every_network
+def test_the_table_says_what_the_layers_really_do(network):
+    cnn = build(network)
+    rows, x = table(cnn), tf.zeros([1, *model.IMAGE_SHAPE])
+    total = 0
+    for k, layer in enumerate(cnn.layers):
+        x = layer(x, training=False)
+        output, parameters, macs, field = rows[layer.name]
+        assert output == "x".join(map(str, x.shape[1:]))
+        assert parameters == f"{sum(v.numpy().size for v in layer.trainable_variables):,}"
+        # Every entry of a kernel is multiplied once at each output position.
+        positions = np.prod(x.shape[1:-1], dtype=int)
+        work = positions * layer.kernel.numpy().size if hasattr(layer, "kernel") else 0
+        assert macs == f"{work:,}"
+        total += work
+        # The receptive field the other way round: from one output number back to the pixels it sees.
+        side = 1
+        for below in reversed(cnn.layers[: k + 1]):
+            side = (side - 1) * below.stride + below.kernel_size
+        assert field == str(min(side, 32) if x.shape.rank == 4 else 32)
+    assert rows[network] == [f"{cnn.parameter_count:,}", f"{total:,}"]
+
+
+def test_the_receptive_field_is_where_the_gradient_reaches():
+    """Measured: in which pixels does one number in the middle of the output have a slope?"""
+    chain = [Convolution("a", 1, 1), layers.AveragePooling("b"), Convolution("c", 1, 1, 5, 2), Convolution("d", 1, 1)]
+    x = tf.ones([1, 64, 64, 1])
+    for k, layer in enumerate(chain):
+        cnn = model.CNN("chain", chain[: k + 1])
+        if hasattr(layer, "kernel"):
+            layer.kernel.assign(tf.ones_like(layer.kernel))  # so that no two paths cancel
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = cnn.logits(x, training=False)
+            middle = y[0, y.shape[1] // 2, y.shape[2] // 2, 0]
+        rows = np.flatnonzero(np.any(tape.gradient(middle, x)[0, :, :, 0], axis=1))
+        assert table(cnn, (64, 64, 1))[layer.name][3] == str(np.ptp(rows) + 1)
+
+
+@every_network
+def test_flops_are_those_that_tensorflow_counts(network):
+    """Its profiler goes over the operations of the graph; it counts nothing for ReLU and batch norm, we 1 and 3."""
+    cnn = build(network)
+    graph = tf.function(lambda x: cnn.logits(x, training=False), [tf.TensorSpec([1, *model.IMAGE_SHAPE])])
+    frozen = convert_variables_to_constants_v2(graph.get_concrete_function())  # the profiler needs every size
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
+    counted = tf.compat.v1.profiler.profile(frozen.graph, options=options).total_float_ops
+    each = {ReLU: 1, BatchNormalization: 3}
+    uncounted = sum(each.get(type(layer), 0) * np.prod(shape) for layer, shape in cnn.shapes())
+    assert uncounted > 0
+    assert cnn.flops() == counted + uncounted
+
+
+# Names, order, seeds.
+
+
+@every_network
+def test_a_network_is_built_from_its_seed(network):
+    one, same, other = build(network, 1), build(network, 1), build(network, 2)
+    for a, b in zip(one.named_variables.values(), same.named_variables.values()):
+        np.testing.assert_array_equal(a, b)
+    kernels = [name for name in one.named_variables if name.endswith("/kernel")]
+    assert kernels
+    for name in kernels:
+        assert np.any(one.named_variables[name].numpy() != other.named_variables[name].numpy())
+
+
+def test_adding_a_layer_does_not_move_the_others():
+    before = model.CNN("net", model.classic(seed=3)).named_variables
+    with_more = model.classic(seed=3)
+    with_more[1:1] = [Convolution("conv1b", 32, 32, seed=3), BatchNormalization("norm1b", 32)]
+    after = model.CNN("net", with_more).named_variables
+    assert len(after) == len(before) + 6
+    for name, variable in before.items():
+        np.testing.assert_array_equal(after[name], variable)
+
+
+def test_parameters_come_in_network_order_and_not_in_that_of_the_alphabet():
+    cnn = model.CNN("net", [Convolution(f"conv{k}", 1, 1, 1) for k in range(1, 13)])
+    expected = [f"conv{k}/{what}" for k in range(1, 13) for what in ("kernel", "bias")]
+    assert list(cnn.named_variables) == expected
+    for variable, name in zip(cnn.parameters, expected):
+        assert variable is cnn.named_variables[name]
+
+
+@every_network
+def test_a_checkpoint_misses_no_variable_and_the_optimizer_moves_no_statistic(network):
+    cnn = build(network)
+    assert {id(v) for v in cnn.named_variables.values()} == {id(v) for v in cnn.variables}
+    assert {id(v) for v in cnn.parameters} == {id(v) for v in cnn.trainable_variables}
+
+
+def test_two_layers_of_one_name_are_refused():
+    with pytest.raises(ValueError, match=r"network 'net': two layers share a name .*'relu', 'relu'"):
+        model.CNN("net", [ReLU("relu"), ReLU("relu")])
+
+
+# What a network must do before and after learning.
+
+
+@every_network
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_before_learning_it_guesses(network, seed, small_data):
+    cnn = build(network, seed)
+    images, labels = standardize(tf.constant(small_data.train_images)), small_data.train_labels
+    logits = cnn.logits(images, training=True, step=tf.constant(1))
+    first_loss = float(tf.reduce_mean(softmax_cross_entropy(logits, labels)))
+    assert first_loss == pytest.approx(np.log(10), abs=0.25)
+
+
+@every_network
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_it_learns_twenty_pictures_by_heart(network, optimizer, small_data):
+    """A network that cannot do this has a mistake somewhere between its input and its update."""
+    cnn = build(network)
+    settings = dataclasses.replace(RECIPES["classic"], optimizer=optimizer)
+    rate = {"sgd": 0.01, "adam": 0.002}[optimizer]
+    mover = optimizers.build(settings, cnn.parameters)
+    images, labels = standardize(tf.constant(small_data.train_images[:20])), small_data.train_labels[:20]
+
+    @functools.partial(tf.function, autograph=False)
+    def step(t):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(softmax_cross_entropy(cnn.logits(images, training=True, step=t), labels))
+        gradients = tape.gradient(loss, cnn.parameters)
+        for weight, update in zip(cnn.parameters, mover.updates(gradients, rate, t)):
+            weight.assign_add(update)
+
+    for t in range(1, 101):
+        step(tf.constant(t))
+    logits = cnn.logits(images, training=False)
+    assert float(tf.reduce_mean(softmax_cross_entropy(logits, labels))) < 0.02
+    np.testing.assert_array_equal(tf.argmax(logits, axis=-1), labels)
+
+
+@every_network
+def test_bfloat16_computes_about_the_same_and_answers_in_float32(network):
+    settings = dataclasses.replace(RECIPES["classic"], network=network)
+    exact = model.build(settings)
+    rough = model.build(dataclasses.replace(settings, precision="bfloat16"))
+    images = tf.constant(normal(8, *model.IMAGE_SHAPE), tf.float32)
+    a, b = exact.logits(images, training=False), rough.logits(images, training=False)
+    assert a.dtype == b.dtype == tf.float32
+    assert all(v.dtype == tf.float32 for v in rough.variables)
+    assert np.any(a != b), "in bfloat16 something must have been rounded"
+    np.testing.assert_allclose(a, b, atol=0.05 * np.abs(a).max())
+    for v, w in zip(exact.variables, rough.variables):
+        np.testing.assert_array_equal(v, w)
+
+
+def test_a_shape_that_does_not_fit_names_the_layer():
+    with pytest.raises(ValueError, match=r"layer 'dense1': expected input .* change the layer before it"):
+        build("classic").logits(tf.zeros([1, 16, 16, 3]), training=False)
