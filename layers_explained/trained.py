@@ -66,14 +66,16 @@ def find(words, classes: tuple[str, ...]) -> TrainedLayer:
         for layer in layers:
             outputs.append(layer(outputs[-1], training=False))
         loss = losses.softmax_cross_entropy(outputs[-2], tf.constant([label]))[0]  # from the logits
-    sources = outputs, [layer.parameters for layer in layers]
-    back, gradients = tape.gradient(loss, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    numbers = [tensor.numpy() for tensor in outputs], [tensor.numpy() for tensor in back]
-    (x, *outputs), (dx, *back) = numbers
-    gradients = [tuple(gradient.numpy() for gradient in own) for own in gradients]
-    flow = tuple(zip(layers, outputs, back, gradients))
+    sources = [*outputs, *network.parameters]
+    back = [tensor.numpy() for tensor in tape.gradient(loss, sources, unconnected_gradients="zero")]
+    outputs, back, gradients = [tensor.numpy() for tensor in outputs], back[: len(outputs)], back[len(outputs) :]
+    flow = []
+    for layer, y, dy in zip(layers, outputs[1:], back[1:]):
+        own, gradients = gradients[: len(layer.parameters)], gradients[len(layer.parameters) :]
+        flow.append((layer, y, dy, tuple(own)))
     place = layers.index(chosen)
-    guess = pictures.class_names[int(np.argmax(outputs[-1][0]))]
+    x, dx, (_, y, dy, own) = outputs[place], back[place], flow[place]
+    guess = pictures.class_names[int(np.argmax(outputs[-2][0]))]
     story = (
         f"   layer    {chosen.name}: {list(x.shape)} -> {list(y.shape)}, {chosen.parameter_count:,} parameters\n"
         f"   run      {folder.name}, network {network.name}, after step {checkpoint.step:,}\n"
@@ -81,7 +83,7 @@ def find(words, classes: tuple[str, ...]) -> TrainedLayer:
         f"(the network says {guess}; loss {float(loss):.3f})"
     )
     return TrainedLayer(
-        folder, chosen, picture, x.numpy(), y.numpy(), dx, dy, tuple(gradients), story
+        folder, chosen, picture, x, y, dx, dy, own, story, label, pictures.class_names, tuple(flow)
     )  # fmt: skip
 
 
