@@ -136,8 +136,8 @@ def train(invocation):
             warmup=settings.warmup, final=settings.final_rate,
         )  # fmt: skip
         one_step = compiled(
-            train_step, [tf.TensorSpec([], tf.int32)], settings.eager, batches=batches, network=network,
-            optimizer=optimizer, learning_rate_at=learning_rate_at, settings=settings,
+            train_step, [tf.TensorSpec([], tf.int32)], settings.eager or invocation.pdb,
+            batches=batches, network=network, optimizer=optimizer, learning_rate_at=learning_rate_at, settings=settings,
         )  # fmt: skip
         one_piece = compiled(
             evaluate_piece, [tf.TensorSpec([None, *model.IMAGE_SHAPE], tf.uint8), tf.TensorSpec([None], tf.int32)],

@@ -41,7 +41,7 @@ class Checkpoint:
 def save(run: Path, step: int, tensors: dict[str, np.ndarray], keep: int) -> Path:
     """Write the checkpoint of `step`, then forget all but the `keep` newest. OSError leaves the old ones whole."""
     parent = run / FOLDER
-    parent.mkdir(exist_ok=True)
+    parent.mkdir(parents=True, exist_ok=True)
     for leftover in parent.glob("partial-*"):  # of a process that was killed while saving
         shutil.rmtree(leftover)
     partial, final = parent / f"partial-{step:08d}", parent / f"step-{step:08d}"
