@@ -28,6 +28,7 @@ WRONG = {
     "--batch-size 60000": "--batch-size 60000: larger than the 50000 training images",
     "--batch-size 10001 --data shapes10": "--batch-size 10001: larger than the 10000 training images",
     "--batch-size 45001 --holdout": "--batch-size 45001: larger than the 45000 training images",
+    "--batch-size 9001 --holdout --data shapes10": "--batch-size 9001: larger than the 9000 training images",
     "--seed -1": "--seed -1: expected a number from 0 to 2147483647",
     "--seed 2147483648": "--seed 2147483648: expected a number from 0 to 2147483647",
     "--momentum 1": "--momentum 1.0: expected a number in [0, 1)",

@@ -80,6 +80,12 @@ def test_by_hand(layer, expected):
     np.testing.assert_array_equal(layer(X, training=False)[0, :, :, 0], expected)
 
 
+@pytest.mark.parametrize("kind", [MaxPooling, AveragePooling])
+def test_windows_lie_side_by_side_unless_a_stride_is_given(kind):
+    assert kind("pool", 3).output_shape((9, 6, 5)) == (3, 2, 5)
+    assert kind("pool", 3, 1).output_shape((9, 6, 5)) == (7, 4, 5)
+
+
 def test_a_tie_gives_the_gradient_to_the_first():
     x = tf.Variable(np.zeros([1, 2, 2, 1]))
     with tf.GradientTape() as tape:
