@@ -138,3 +138,20 @@ def heading(figure, text: str) -> None:
 def caption(axes, text: str) -> None:
     """A text under a grid."""
     axes.text(0.5, -0.04, text, transform=axes.transAxes, ha="center", va="top", fontsize=16, color=INK)
+
+
+def bars(axes, names, values, title: str, lying: bool = False) -> None:
+    """One bar for each name, with its number at the end; orange above zero, blue below. lying: bars to the right."""
+    colours = [pale(COLOURS[1] if value > 0 else COLOURS[0], 0.6) for value in values]
+    drawn = (axes.barh if lying else axes.bar)(list(names), values, color=colours)
+    axes.bar_label(drawn, [f"{value:.2f}" for value in values], padding=4, fontsize=16, color=INK)
+    axes.margins(**({"x": 0.5} if lying else {"y": 0.28}))
+    axes.set_title(title, fontsize=18, color=INK, pad=8)
+    axes.tick_params(labelsize=16, length=0)
+    (axes.axvline if lying else axes.axhline)(0, color=INK, linewidth=1)
+    axes.spines[:].set_visible(False)
+    if lying:
+        axes.invert_yaxis()
+        axes.set_xticks([])
+    else:
+        axes.set_yticks([])
