@@ -155,3 +155,13 @@ def bars(axes, names, values, title: str, lying: bool = False) -> None:
         axes.set_xticks([])
     else:
         axes.set_yticks([])
+
+
+def histogram(axes, values, edges, title: str) -> None:
+    """How often the values fall between the edges; a line marks their mean."""
+    axes.hist(np.ravel(values), edges, color=pale(COLOURS[0], 0.6))
+    axes.axvline(np.mean(values), color=COLOURS[1], linewidth=3)
+    axes.set_title(title, fontsize=18, color=INK, pad=8)
+    axes.tick_params(labelsize=16)
+    axes.set_yticks([])
+    axes.spines[["top", "right", "left"]].set_visible(False)
