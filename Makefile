@@ -30,15 +30,18 @@ test: $(READY) ## run the tests (some minutes)
 debug: $(READY) ## pdb at the first line of train_step: eager, tiny batch, built-in data
 	@$(RUN) train_loop.py --recipe debug --pdb $(ARGS)
 
+modern: $(READY) ## the same for the recipe with batch norm and augmentation (longer)
+	@$(RUN) train_loop.py --recipe modern $(ARGS)
+	@$(RUN) analysis/curves.py
+
 curves: $(READY) ## draw the latest run again (ARGS='RUN1 RUN2' to overlay runs)
 	@$(RUN) analysis/curves.py $(ARGS)
 
 throughput: $(READY) ## images a second, this loop and Keras fit side by side
 	@$(RUN) analysis/throughput.py $(ARGS)
 
-layers: $(READY) ## run every essay of layers_explained and write its figure
-	@set -e; for essay in convolution pooling dense activation softmax normalization dropout flatten backpropagation; do \
-	    $(RUN) layers_explained/$$essay.py $(ARGS); done
+layers: $(READY) ## run every essay of layers_explained and draw its figure
+	@set -e; for page in docs/layers/*.md; do $(RUN) layers_explained/$$(basename $$page .md).py $(ARGS); done
 
 $(READY): pyproject.toml
 	@for python in $(PYTHON) none; do $$python -c '$(SUITS)' 2>/dev/null && break; done; \
@@ -49,4 +52,4 @@ $(READY): pyproject.toml
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
 	@touch $@
 
-.PHONY: help setup train test debug curves throughput layers
+.PHONY: help setup train test debug modern curves throughput layers
