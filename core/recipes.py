@@ -159,7 +159,9 @@ def build_parser() -> argparse.ArgumentParser:
             parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
         else:
             shown = f" [{field.default}]" if field.default not in ("", 0) else ""
-            word = {int: "N", float: "X", str: "|".join(choices) if choices else "WORD"}[field.type]
+            word = {int: "N", float: "X", str: "|".join(choices) if choices else name.split("-")[-1].upper()}[
+                field.type
+            ]
             parser.add_argument(f"--{name}", metavar=word, help=(text + shown).replace("%", "%%"))
     parser.add_argument("--run", metavar="NAME", default="", help="name of the run [<recipe>-<date>-<time>]")
     parser.add_argument("--runs-dir", metavar="DIR", default="runs", help="where runs are kept [runs]")

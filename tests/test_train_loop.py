@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,6 +210,20 @@ def test_one_trace_of_each_compiled_function(tmp_path, monkeypatch):
     made = compiled_functions(monkeypatch)
     train_here(tmp_path, "uneven", "--batch-size", 384, "--epochs", 2)
     assert [function.experimental_get_tracing_count() for function in made] == [1, 1]
+
+
+def resident_megabytes():
+    """What this process holds in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+def test_memory_is_flat_over_epochs(tmp_path, monkeypatch):
+    """Nothing is kept of a step or an epoch once it is written: 30 more epochs, no more memory."""
+    held, finish = [], train_loop.terminal.epoch_line
+    monkeypatch.setattr(train_loop.terminal, "epoch_line", lambda *a: (held.append(resident_megabytes()), finish(*a)))
+    train_here(tmp_path, "long", "--batch-size", 2000, "--epochs", 40)
+    assert len(held) == 40 and np.mean(held[-5:]) < np.mean(held[5:10]) + 20, held
 
 
 def test_eager_equals_graph(tmp_path):
