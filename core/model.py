@@ -127,7 +127,7 @@ def classic(seed: int = 0, dtype=tf.float32) -> list[Layer]:
         Flatten("flatten"),  # -> [N,2048]
         Dense("dense1", 2048, 128, seed=seed, dtype=dtype),  # -> [N,128]
         ReLU("relu4"),
-        Dropout("dropout", 0.3, seed=seed),
+        Dropout("dropout", 0.4, seed=seed),
         Dense("dense2", 128, CLASSES, gain=OUTPUT_GAIN, seed=seed, dtype=dtype),  # -> [N,10]
     ]
 
