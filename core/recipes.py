@@ -119,8 +119,8 @@ RECIPES = {
     ),
     # Small enough to step through: a few thousand weights, eight drawn pictures at a time.
     "debug": Settings(
-        recipe="debug", network="debug", data="shapes10", epochs=1, steps=20, batch_size=8, weight_decay=0.0, learning_rate=0.01,
-        eager=True,
+        recipe="debug", network="debug", data="shapes10", epochs=1, steps=20, batch_size=8,
+        learning_rate=0.01, weight_decay=0.0, eager=True,
     ),
 }  # fmt: skip
 
