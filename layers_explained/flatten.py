@@ -188,9 +188,7 @@ def mistakes():
     print(
         "\n   The first two are consistent mistakes: only another rung sees them, or whoever comes next. A dense layer"
     )
-    print(
-        f"   that has learned image 0 as its template, channel last, gives it {right[0] @ w:.2f}; laid out channel first"
-    )
+    print(f"   that learned image 0 as its template, channel last, gives it {right[0] @ w:.2f}; laid out channel first")
     print(f"   the same image gets {channel_first(x)[0] @ w:.2f}. With the batch flattened too, {strangers} of the "
           f"{right[0].size} numbers in row 0 of y\n   belong to other images.")  # fmt: skip
 
