@@ -84,14 +84,12 @@ def load(name: str = "auto", data_dir: str = "", holdout: bool = False) -> DataS
 
 
 def find_cifar10(data_dir: str) -> Path | None:
-    """The folder that holds the binary files, or None. A data_dir that was named must exist."""
-    if data_dir:
-        if not Path(data_dir).is_dir():
-            raise DataError(f"--data-dir {data_dir}: no such folder; name the one that holds {FOLDER}/")
-        places = [Path(data_dir)]
-    else:
-        places = [Path(os.environ["CIFAR10_DIR"])] if os.environ.get("CIFAR10_DIR") else []
-        places.append(PROJECT / "data")
+    """The folder that holds the binary files, or None. A place that was named must exist."""
+    named = {"--data-dir": data_dir, "$CIFAR10_DIR": os.environ.get("CIFAR10_DIR", "")}
+    for way, place in named.items():
+        if place and not Path(place).is_dir():
+            raise DataError(f"{way} {place}: no such folder; name the one that holds {FOLDER}/")
+    places = [Path(data_dir)] if data_dir else [*map(Path, filter(None, named.values())), PROJECT / "data"]
     for place in places:
         for folder in (place / FOLDER, place):
             if any((folder / file).exists() for file in (*TRAIN_FILES, TEST_FILE)):

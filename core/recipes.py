@@ -89,7 +89,7 @@ class Settings:
         expect(0 <= self.final_rate <= 1, "final_rate", "a share in [0, 1]")
         expect(0 <= self.label_smoothing < 1, "label_smoothing", "a probability in [0, 1)")
         expect(0 <= self.crop <= 8, "crop", "0 to 8 pixels")
-        expect(re.fullmatch(r"auto|cpu|gpu(:\d+)?", self.device) is not None, "device", "auto, cpu, gpu or gpu:K")
+        expect(re.fullmatch(r"auto|cpu|gpu(:\d{1,3})?", self.device) is not None, "device", "auto, cpu, gpu or gpu:K")
         expect(self.threads >= 0, "threads", "at least 1, or 0 for all")
         expect(self.checkpoint_every >= 0, "checkpoint_every", "at least 1, or 0 for epoch ends only")
         expect(self.keep_checkpoints >= 2, "keep_checkpoints", "at least 2, so that one bad file loses little")
