@@ -28,7 +28,9 @@ def climb(rungs, names: tuple[str, ...], bound: float = RUNGS_AGREE) -> None:
     for number, (rung, function) in enumerate(rungs, start=1):
         results, seconds = timed(function)
         slowest = slowest or seconds
-        machine = "" if essay.reading_version else f"{1000 * seconds:15.2f}{slowest / seconds:15,.0f}"
+        times = slowest / seconds
+        faster = f"{times:,.0f}" if times >= 10 else f"{times:.1f}"
+        machine = "" if essay.reading_version else f"{1000 * seconds:15.2f}{faster:>15}"
         gaps = {} if before is None else dict(zip(names, map(largest_difference, results, before)))
         worst = max(gaps.values(), default=0.0)
         shown = essay.measured(f"{worst:.1e}", promise=f"below {bound:.0e}") if gaps else ""
