@@ -147,12 +147,12 @@ def modern(seed: int = 0, dtype=tf.float32) -> list[Layer]:
 
     return [
         *block(1, 3, 32, pool=True),  # [N,32,32,3] -> [N,16,16,32]
-        *block(2, 32, 64, pool=False),  # -> [N,16,16,64]
-        *block(3, 64, 128, pool=True),  # -> [N,8,8,128]
-        *block(4, 128, 128, pool=False),  # -> [N,8,8,128]
-        *block(5, 128, 256, pool=True),  # -> [N,4,4,256]
+        *block(2, 32, 64, pool=True),  # -> [N,8,8,64]
+        *block(3, 64, 128, pool=False),  # -> [N,8,8,128]
+        *block(4, 128, 128, pool=True),  # -> [N,4,4,128]
+        *block(5, 128, 256, pool=False),  # -> [N,4,4,256]
         *block(6, 256, 256, pool=False),  # -> [N,4,4,256]
-        MaxPooling("pool7", 4),  # -> [N,1,1,256]
+        MaxPooling("pool6", 4),  # -> [N,1,1,256]
         Flatten("flatten"),  # -> [N,256]
         Dense("dense", 256, CLASSES, gain=OUTPUT_GAIN, seed=seed, dtype=dtype),  # -> [N,10]
     ]

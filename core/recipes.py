@@ -114,8 +114,8 @@ RECIPES = {
     "classic": Settings(),
     # What ten years added: batch normalisation, augmentation, weight decay, warm-up and decay.
     "modern": Settings(
-        recipe="modern", network="modern", epochs=14, batch_size=125, learning_rate=0.1,
-        weight_decay=5e-4, warmup=0.2, flip=True, crop=2,
+        recipe="modern", network="modern", epochs=11, batch_size=125, learning_rate=0.1,
+        weight_decay=1e-3, warmup=0.2, flip=True, crop=2,
     ),
     # Small enough to step through: a few thousand weights, eight drawn pictures at a time.
     "debug": Settings(
