@@ -165,3 +165,57 @@ def histogram(axes, values, edges, title: str) -> None:
     axes.tick_params(labelsize=16)
     axes.set_yticks([])
     axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def computation_graph(values: dict, x, w1, w2) -> Figure:
+    """A two-layer network as a graph: above what flows forward, in the middle the weights, below what flows back."""
+    slide = Figure(figsize=SLIDE)
+    heading(slide, "Blue flows forward, orange back; each row of numbers is one picture")
+    page = slide.add_axes((0, 0, 1, 1))
+    page.set(xlim=(0, 16), ylim=(0, 9))
+    page.axis("off")
+    cell = min(0.56, 2.24 / len(x))  # inches; up to four pictures find room at full size
+    blocks = {  # title: (numbers, left edge, upper edge)
+        "x": (x, 0.5, 7.8), "a = x W1 + b1": (values["a"], 4.2, 7.8), "h = max(a, 0)": (values["h"], 7.6, 7.8),
+        "z = h W2 + b2": (values["z"], 11.2, 7.8), "p = softmax(z)": (values["p"], 14.2, 7.8),
+        "W1": (w1, 1.4, 5.05), "dW1 = xᵀ da": (values["dW1"], 4.2, 5.05),
+        "W2": (w2, 9.0, 5.05), "dW2 = hᵀ dz": (values["dW2"], 11.2, 5.05),
+        "dx = da W1ᵀ": (values["dx"], 0.5, 2.35), "da = dh where a > 0": (values["da"], 4.2, 2.35),
+        "dh = dz W2ᵀ": (values["dh"], 7.6, 2.35), "dz = (p − q) / N": (values["dz"], 11.2, 2.35),
+        "q, the truth": (values["q"], 14.2, 2.35),
+    }  # fmt: skip
+    for title, (numbers, left, upper) in blocks.items():
+        numbers, tint = np.round(numbers, 2), pale(COLOURS[1] if title[0] == "d" else COLOURS[0])
+        width, height = cell * numbers.shape[1], cell * numbers.shape[0]
+        axes = page.inset_axes([left, upper - height, width, height], transform=page.transData)
+        grid(axes, numbers, title, size=13, tints={i: tint for i in np.ndindex(numbers.shape) if numbers[i] != 0})
+    text = f"L = {values['L']:.3f}\nmean of −log p\nat the truth"
+    page.text(14.76, 3.95, text, ha="center", va="center", fontsize=18, color=INK)
+    arrows = [((a, 6.7), (b, 6.7), COLOURS[0]) for a, b in ((3.0, 4.0), (6.55, 7.45), (9.95, 11.05), (12.5, 14.0))]
+    arrows += [((b, 1.25), (a, 1.25), COLOURS[1]) for a, b in ((3.0, 4.0), (6.55, 7.45), (9.95, 11.05))]
+    arrows += [((14.76, 5.4), (14.76, 4.6), COLOURS[0]), ((13.9, 3.2), (12.5, 1.7), COLOURS[1])]
+    for start, end, colour in arrows:
+        style = {"arrowstyle": "-|>", "color": colour, "linewidth": 4, "mutation_scale": 26}
+        page.annotate("", end, start, arrowprops=style)
+    return slide
+
+
+def flow_back(trained, rows) -> Figure:
+    """The sizes of outputs and of gradients, layer by layer; rows of (name, shape, size of y, size of dL/dy, ...)."""
+    slide = new_slide()
+    seen, forward, backward = slide.subplots(1, 3, width_ratios=[1, 1.3, 1.3])
+    image(seen, trained.picture, trained.class_names[trained.label])
+    names = [row[0] for row in rows]
+    for axes, column, title, colour in (
+        (forward, 2, "y: typical size", COLOURS[0]),
+        (backward, 3, "∂L/∂y: typical size", COLOURS[1]),
+    ):
+        sizes = [row[column] for row in rows]
+        axes.plot(sizes, names, "o-", color=colour, linewidth=3, markersize=14)
+        axes.set_xscale("log")
+        axes.grid(axis="x", which="both", color=RULE, linewidth=0.5)
+        axes.set_title(title, fontsize=18, color=INK, pad=8)
+        axes.tick_params(labelsize=16)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.invert_yaxis()
+    return slide

@@ -169,5 +169,11 @@ def print_mistakes(right: np.ndarray, mistakes: dict) -> None:
     for name, (y, *case) in mistakes.items():
         gap = largest_difference(y, right)
         output = f"off by {gap:.2f}" if gap > RUNGS_AGREE else "equal"
-        wrong = [f"dL/d{check.name} off by {check.error:.0%}" for check in check_gradients(*case) if not check.holds]
+        wrong = [
+            f"dL/d{check.name} " + (f"off by {check.error:.0%}" if check.largest else "zero")
+            for check in check_gradients(*case)
+            if not check.holds
+        ]
+        if len(wrong) > 3:  # a line is read at a glance, or not at all
+            wrong[2:] = [f"and {len(wrong) - 2} more"]
         print(f"   {name:{width}}   {output:21}   {', '.join(wrong) or 'passes'}", flush=True)
