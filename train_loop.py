@@ -185,16 +185,16 @@ def train(invocation):
             metrics, layer_quantities = one_step(tf.constant(step))
             recorder.record(step, metrics, layer_quantities if probes.due(step) else {})
 
-            stopping = stop.signal or step == invocation.stop_at
-            save_due = (
-                epoch_ends(step) or stopping or (settings.checkpoint_every and step % settings.checkpoint_every == 0)
-            )
+            signalled = stop.signal  # read once: a signal that comes later in this turn belongs to the next one
+            stopping = signalled or step == invocation.stop_at
+            every = settings.checkpoint_every
+            save_due = stopping or epoch_ends(step) or (every and step % every == 0)
             if save_due or step % FLUSH_EVERY == 0:
                 progress.update(step, recorder.flush(to_disk=save_due))
             if save_due:  # before the evaluation: that is time in which the machine may die
                 tensors = {name: variable.numpy() for name, variable in state.items()}
                 checkpoints.save(folder, step, tensors, settings.keep_checkpoints)
-            if epoch_ends(step) and not stop.signal:
+            if epoch_ends(step) and not signalled:
                 finish_epoch(step)
             if save_due:
                 recorder.restart_clock()

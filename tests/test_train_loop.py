@@ -79,7 +79,7 @@ def start_and_wait(runs_dir, name, steps, *words):
 
 def test_twenty_epochs_in_pieces_are_twenty_epochs(runs_dir):
     """Stopped mid-epoch by Ctrl-C, at an epoch's end, and by SIGKILL: the same weights and the same bytes."""
-    length = ("--epochs", 20, "--checkpoint-every", 7)
+    length = ("--epochs", 20, "--checkpoint-every", 13)
     train(runs_dir, "twenty", *length)
 
     process = start_and_wait(runs_dir, "pieces", 30, *length)
@@ -159,6 +159,23 @@ def test_killed_before_its_exam_an_epoch_sits_it_on_resume(runs_dir, straight):
     assert_same_run(straight, runs_dir / "no-exam")
 
 
+def test_a_signal_during_the_save_of_an_epoch_end_loses_no_exam(runs_dir, straight, monkeypatch):
+    """It comes after the loop has looked for it: the exam is sat, and the next step is the last."""
+    save = checkpoints.save
+
+    def interrupted_save(folder, step, *rest):
+        save(folder, step, *rest)
+        if step == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save", interrupted_save)
+        assert not train_here(runs_dir, "late-signal", *SHORT)
+    assert checkpoints.newest(runs_dir / "late-signal").step == 21
+    assert train_here(runs_dir, "late-signal", "--resume")
+    assert_same_run(straight, runs_dir / "late-signal")
+
+
 def test_two_processes_in_one_run_folder(runs_dir, straight):
     with runs.held(straight):
         done = run("train_loop.py", "--runs-dir", runs_dir, "--run", "straight", "--resume", status=1)
@@ -218,12 +235,13 @@ def resident_megabytes():
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
-def test_memory_is_flat_over_epochs(tmp_path, monkeypatch):
+def test_memory_is_flat_over_epochs(tmp_path, monkeypatch, small_data):
     """Nothing is kept of a step or an epoch once it is written: more epochs, no more memory."""
     held, finish = [], train_loop.terminal.epoch_line
     monkeypatch.setattr(train_loop.terminal, "epoch_line", lambda *a: (held.append(resident_megabytes()), finish(*a)))
-    train_here(tmp_path, "long", "--batch-size", 2000, "--epochs", 16)
-    assert len(held) == 16 and np.mean(held[-4:]) < np.mean(held[4:8]) + 20, held
+    monkeypatch.setattr(train_loop, "load_data", lambda *a: small_data)
+    train_here(tmp_path, "long", "--batch-size", 100, "--epochs", 60)
+    assert len(held) == 60 and np.mean(held[-10:]) < np.mean(held[10:20]) + 10, held
 
 
 def test_eager_equals_graph(tmp_path):
