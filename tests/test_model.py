@@ -7,9 +7,10 @@ import tensorflow as tf
 from gradients import normal
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from analysis.peers import keras_twin
 from core import layers, model, optimizers
 from core.batches import standardize
-from core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten, MaxPooling, ReLU
+from core.layers import BatchNormalization, Convolution, Dropout, ReLU
 from core.losses import softmax_cross_entropy
 from core.recipes import RECIPES
 
@@ -32,35 +33,16 @@ def randomized(network: str, dtype=tf.float64) -> model.CNN:
 
 # The whole network beside one of Keras.
 
-KERAS = {
-    Convolution: lambda layer: tf.keras.layers.Conv2D(
-        layer.out_channels, layer.kernel_size, layer.stride, layer.padding.lower(), use_bias=layer.bias is not None
-    ),
-    Dense: lambda layer: tf.keras.layers.Dense(layer.out_features),
-    MaxPooling: lambda layer: tf.keras.layers.MaxPooling2D(layer.kernel_size, layer.stride, layer.padding.lower()),
-    BatchNormalization: lambda layer: tf.keras.layers.BatchNormalization(
-        momentum=layer.momentum, epsilon=layer.epsilon
-    ),
-    ReLU: lambda layer: tf.keras.layers.ReLU(),
-    Flatten: lambda layer: tf.keras.layers.Flatten(),
-    Dropout: lambda layer: tf.keras.layers.Dropout(layer.rate),
-}
-
 
 @pytest.fixture
 def keras_in_float64():
-    tf.keras.backend.set_floatx("float64")
+    """Keras remembers the first policy it was asked for, so floatx alone is not enough."""
+    before = tf.keras.config.dtype_policy()
+    tf.keras.config.set_floatx("float64")  # of the input
+    tf.keras.config.set_dtype_policy("float64")  # of the layers
     yield
-    tf.keras.backend.set_floatx("float32")
-
-
-def keras_twin(cnn: model.CNN):
-    """The same layers with the same numbers in them, by Keras."""
-    twins = [KERAS[type(layer)](layer) for layer in cnn.layers]
-    twin = tf.keras.Sequential([tf.keras.Input(model.IMAGE_SHAPE), *twins])
-    for ours, theirs in zip(cnn.layers, twins):
-        theirs.set_weights([v.numpy() for v in ours.parameters + ours.statistics] if ours.variables else [])
-    return twin
+    tf.keras.config.set_floatx("float32")
+    tf.keras.config.set_dtype_policy(before)
 
 
 @every_network
