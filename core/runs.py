@@ -78,7 +78,7 @@ def find(name: str | None, runs_dir: Path = Path("runs")) -> Path:
             latest = runs_dir / latest.read_text().strip()
         if not (latest / CONFIG).is_file():
             raise RunError(f"{runs_dir}: no run there yet; train one with `python train_loop.py` or `make train`")
-        return latest.resolve()
+        return runs_dir / latest.resolve().name  # the run's own name, and no longer a path than was given
     # A run that fell back on the built-in data has -shapes10 behind the name it was given.
     for folder in (runs_dir / name, Path(name), runs_dir / f"{name}-shapes10"):
         if (folder / CONFIG).is_file():
