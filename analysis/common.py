@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -45,13 +46,103 @@ def smoothed(values: np.ndarray, share: float = 0.02) -> np.ndarray:
     Debiased (as Adam's moments are), the line starts at the data and not at zero. A value that
     is not finite is left out of the average. values [n] -> [n] float64.
     """
-    decay = 1 - 1 / max(share * len(values), 1)
-    average, weight, line = 0.0, 0.0, np.empty(len(values))
-    for i, value in enumerate(np.asarray(values, np.float64).tolist()):
-        if np.isfinite(value):
-            average, weight = decay * average + (1 - decay) * value, decay * weight + (1 - decay)
-        line[i] = average / weight if weight else np.nan
-    return line
+    values = np.asarray(values, np.float64)
+    finite = np.isfinite(values)
+    seen = np.cumsum(finite)  # [n] finite values up to and with each place: t above
+    average = moving_average(values[finite], 1 - 1 / max(share * len(values), 1))
+    return np.concatenate([[np.nan], average])[seen]
+
+
+def moving_average(x: np.ndarray, decay: float, block: int = 256) -> np.ndarray:
+    """The debiased average of finite x [n], a block of places at a time, exactly as one after the other would.
+
+    Inside a block y_i = (1-a) sum_{j<=i} a^{i-j} x_j is one product with a triangular matrix; what
+    came before the block enters as a^{i+1} times its last y.
+    """
+    n = len(x)
+    x = np.concatenate([x, np.zeros(-n % block)]).reshape(-1, block)  # [blocks,block]
+    age = np.arange(block)[:, None] - np.arange(block)  # [i,j] -> i - j
+    y = x @ np.where(age >= 0, (1 - decay) * decay ** np.maximum(age, 0), 0.0).T
+    fading = decay ** np.arange(1, block + 1)
+    for before, here in zip(y, y[1:]):
+        here += fading * before[-1]
+    return y.ravel()[:n] / (1 - decay ** np.arange(1, n + 1))
+
+
+def envelope(x: np.ndarray, y: np.ndarray, columns: int = 1500) -> tuple[np.ndarray, np.ndarray]:
+    """The same line with few points: of each of `columns` equal stretches of x its first, lowest, highest, last one.
+
+    On a screen of that many pixels it looks as the whole line does, peaks included. x [n] rises;
+    a short line comes back as it is. A value that is not finite neither is a peak nor hides one.
+    """
+    if len(x) <= 4 * columns:
+        return x, y
+    column = np.minimum((x - x[0]) * (columns / (x[-1] - x[0])), columns - 1).astype(np.int64)
+    starts = np.flatnonzero(np.diff(column, prepend=-1))
+    ends = np.append(starts[1:], len(x)) - 1
+    lowest, highest = (np.lexsort((np.where(np.isfinite(y), sign * y, np.inf), column))[starts] for sign in (1, -1))
+    kept = np.unique(np.concatenate([starts, ends, lowest, highest]))
+    return x[kept], y[kept]
+
+
+def layer_series(folder: Path) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """layers.csv taken apart: {quantity: {layer: (steps [n] int64, values [n] float64)}}, layers in network order.
+
+    What is measured of the network as a whole stands under the layer "network".
+    """
+    table = logs.read(folder, logs.LAYERS)
+    (layers, layer), (quantities, quantity) = numbered(table["layer"]), numbered(table["quantity"])
+    series = layer.astype(np.int32) * len(quantities) + quantity  # one number a series
+    order = np.argsort(series, kind="stable")  # stable: the steps of a series go on rising
+    begins = np.flatnonzero(np.diff(series[order], prepend=-1))
+    found = {name: {} for name in quantities}
+    for begin, end in zip(begins, np.append(begins[1:], len(order))):
+        place = order[begin:end]
+        i, j = divmod(int(series[place[0]]), len(quantities))
+        found[quantities[j]][layers[i]] = table["step"][place], table["value"][place]
+    return found
+
+
+def numbered(words: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The different words of a text column in the order in which they first appear, and the number of each row's."""
+    number, names = np.full(len(words), -1, np.int16), []
+    while len(words) and number[first := int(number.argmin())] < 0:
+        number[words == words[first]] = len(names)
+        names.append(words[first].decode())
+    return names, number
+
+
+def missing(quantity: str) -> str:
+    """What to say of a quantity that a run did not measure, and the command that measures it."""
+    return f"this run did not measure {quantity}; `python train_loop.py --diagnostics full` does"
+
+
+def layer_colours(layers) -> dict:
+    """{layer: colour}, from dark at the pictures' end to light at the output's."""
+    matplotlib.use("Agg")
+    return dict(zip(layers, matplotlib.colormaps["viridis"](np.linspace(0, 0.92, max(len(layers), 2)))))
+
+
+def line(panel, x: np.ndarray, y: np.ndarray, colour, label: str | None = None, share: float = 0.02) -> None:
+    """A quantity over the run: its raw values, pale, under their smoothed line."""
+    panel.plot(*envelope(x, y), color=colour, alpha=0.18, linewidth=0.6, rasterized=True)
+    panel.plot(*envelope(x, smoothed(y, share)), color=colour, linewidth=1.4, label=label)
+
+
+def steps_and_epochs(panel, steps_per_epoch: int) -> None:
+    """Steps below, epochs above."""
+    panel.set_xlabel("steps")
+    panel.secondary_xaxis("top", functions=(lambda x: x / steps_per_epoch, lambda x: x * steps_per_epoch)).set_xlabel(
+        "epochs"
+    )
+
+
+def say_under(panel, sentence: str, width: int) -> None:
+    """A sentence under a plot, in lines of at most `width` characters."""
+    panel.annotate(
+        "\n".join(textwrap.wrap(sentence, width)), (0, 0), xytext=(-30, -38), xycoords="axes fraction",
+        textcoords="offset points", va="top", fontsize="medium", annotation_clip=False,
+    )  # fmt: skip
 
 
 def figure(rows: int, columns: int, width: float = 11, height: float = 3.4):
