@@ -1,8 +1,8 @@
 """What the analysis scripts share: their command line, their answer to bad input, smoothing, saving a figure."""
 
 import argparse
+import itertools
 import sys
-import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -64,7 +64,7 @@ def moving_average(x: np.ndarray, decay: float, block: int = 256) -> np.ndarray:
     age = np.arange(block)[:, None] - np.arange(block)  # [i,j] -> i - j
     y = x @ np.where(age >= 0, (1 - decay) * decay ** np.maximum(age, 0), 0.0).T
     fading = decay ** np.arange(1, block + 1)
-    for before, here in zip(y, y[1:]):
+    for before, here in itertools.pairwise(y):
         here += fading * before[-1]
     return y.ravel()[:n] / (1 - decay ** np.arange(1, n + 1))
 
@@ -110,39 +110,6 @@ def numbered(words: np.ndarray) -> tuple[list[str], np.ndarray]:
         number[words == words[first]] = len(names)
         names.append(words[first].decode())
     return names, number
-
-
-def missing(quantity: str) -> str:
-    """What to say of a quantity that a run did not measure, and the command that measures it."""
-    return f"this run did not measure {quantity}; `python train_loop.py --diagnostics full` does"
-
-
-def layer_colours(layers) -> dict:
-    """{layer: colour}, from dark at the pictures' end to light at the output's."""
-    matplotlib.use("Agg")
-    return dict(zip(layers, matplotlib.colormaps["viridis"](np.linspace(0, 0.92, max(len(layers), 2)))))
-
-
-def line(panel, x: np.ndarray, y: np.ndarray, colour, label: str | None = None, share: float = 0.02) -> None:
-    """A quantity over the run: its raw values, pale, under their smoothed line."""
-    panel.plot(*envelope(x, y), color=colour, alpha=0.18, linewidth=0.6, rasterized=True)
-    panel.plot(*envelope(x, smoothed(y, share)), color=colour, linewidth=1.4, label=label)
-
-
-def steps_and_epochs(panel, steps_per_epoch: int) -> None:
-    """Steps below, epochs above."""
-    panel.set_xlabel("steps")
-    panel.secondary_xaxis("top", functions=(lambda x: x / steps_per_epoch, lambda x: x * steps_per_epoch)).set_xlabel(
-        "epochs"
-    )
-
-
-def say_under(panel, sentence: str, width: int) -> None:
-    """A sentence under a plot, in lines of at most `width` characters."""
-    panel.annotate(
-        "\n".join(textwrap.wrap(sentence, width)), (0, 0), xytext=(-30, -38), xycoords="axes fraction",
-        textcoords="offset points", va="top", fontsize="medium", annotation_clip=False,
-    )  # fmt: skip
 
 
 def figure(rows: int, columns: int, width: float = 11, height: float = 3.4):
