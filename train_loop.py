@@ -8,10 +8,13 @@ One step of learning is `train_step`; everything around it is `train`.
 """
 
 import bdb
+import dataclasses
 import functools
 import pdb
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from core import recipes
 
@@ -22,22 +25,24 @@ from core.devices import import_tensorflow
 
 tf = import_tensorflow()
 
-from core import checkpoints, devices, logs, model, optimizers, probes, runs, terminal
+from core import checkpoints, devices, exams, logs, model, optimizers, probes, runs, terminal
 from core.batches import PROBE_IMAGES, Batches, in_order, standardize
-from core.data import DataError
+from core.data import DataError, DataSet, census
 from core.data import load as load_data
+from core.diagnostics import Diagnostics, chosen_cadence
 from core.interrupts import StopRequest
 from core.losses import correct, softmax_cross_entropy
 from core.schedules import warmup_then_decay
+from core.tensorboard import Board
 
 FLUSH_EVERY = 50  # steps between two looks at the numbers: asking for each at once would make a GPU wait
 
 
-def train_step(step, batches, network, optimizer, learning_rate_at, settings):
+def train_step(step, batches, network, optimizer, learning_rate_at, layer_probe, settings):
     """One step of learning: look at a batch, be corrected, move every weight a little.
 
     step [] int32, 1 for the first, decides everything random. Returns the step's numbers, still
-    tensors: ({"loss", "accuracy", "learning_rate", "gradient_norm"}, {quantity: [layers]}).
+    tensors: ({"loss", "accuracy", "learning_rate", ...}, {quantity: [layers]}).
     """
     images, labels = batches.batch(step)  # uint8 [B,32,32,3], int32 [B]
 
@@ -49,7 +54,7 @@ def train_step(step, batches, network, optimizer, learning_rate_at, settings):
 
     learning_rate = learning_rate_at(step)
     updates = optimizer.updates(gradients, learning_rate, step)
-    layer_quantities = probes.layer_quantities(network, gradients, updates)  # before the weights move
+    layer_quantities = layer_probe.measure(gradients, updates)  # before the weights move
     for weight, update in zip(network.parameters, updates):
         weight.assign_add(update)
 
@@ -58,20 +63,19 @@ def train_step(step, batches, network, optimizer, learning_rate_at, settings):
         "accuracy": tf.reduce_mean(correct(logits, labels)),
         "learning_rate": learning_rate,
         "gradient_norm": tf.linalg.global_norm(gradients),
+        "predicted_change": sum(probes.dot(g, d) for g, d in zip(gradients, updates)),  # of the loss, by calculus
     }
     return metrics, layer_quantities
 
 
 def evaluate_piece(images, labels, network):
-    """(summed loss, number correct) of uint8 pictures [N,32,32,3], in evaluation mode, without smoothing."""
-    logits = network.logits(standardize(images), training=False)
-    return tf.reduce_sum(softmax_cross_entropy(logits, labels)), tf.reduce_sum(correct(logits, labels))
+    """The sums of core/exams.py over uint8 pictures [N,32,32,3], in evaluation mode."""
+    return exams.piece_sums(network.logits(standardize(images), training=False), labels)
 
 
-def evaluate(images, labels, evaluate_one_piece):
-    """(mean loss, accuracy) over all pictures: sums of pieces, never a mean of unequal means."""
-    sums = [evaluate_one_piece(*piece) for piece in in_order(images, labels)]
-    return sum(float(loss) for loss, _ in sums) / len(images), sum(float(right) for _, right in sums) / len(images)
+def evaluate(images, labels, evaluate_one_piece) -> exams.Exam:
+    """The exam over all pictures, first to last."""
+    return exams.of_pieces([evaluate_one_piece(*piece) for piece in in_order(images, labels)])
 
 
 def compiled(function, signature, eager, **given):
@@ -96,13 +100,59 @@ def under_debugger(one_step):
     return stopped
 
 
-def state_of(network, optimizer):
-    """{name: variable} of everything a checkpoint holds: the network's variables, then the optimizer's slots."""
+@dataclass(frozen=True)
+class Training:
+    """What the story is told with, all of it on the device."""
+
+    settings: recipes.Settings
+    data: DataSet
+    batches: Batches
+    network: model.CNN
+    optimizer: optimizers.SGD | optimizers.Adam
+    layer_probe: probes.LayerProbe
+    one_step: Callable  # step -> (metrics, layer quantities): train_step, compiled
+    one_piece: Callable  # images, labels -> sums: evaluate_piece, compiled
+    steps_per_epoch: int
+    total_steps: int
+    state: dict[str, tf.Variable]  # everything a checkpoint holds, by name
+    beginning: dict  # {name: array}: the state before the first step
+
+
+def prepare(settings, data) -> Training:
+    """Build it: the pictures, the network and the optimizer on the device, the step as one graph."""
+    batches = Batches(data, settings)
+    network = model.build(settings)
+    optimizer = optimizers.build(settings, network.parameters)
+    layer_probe = probes.LayerProbe(network, on=settings.diagnostics != "off")
+    total_steps = settings.steps or settings.epochs * batches.steps_per_epoch
+    learning_rate_at = functools.partial(
+        warmup_then_decay, total_steps=total_steps, peak=settings.learning_rate,
+        warmup=settings.warmup, final=settings.final_rate,
+    )  # fmt: skip
+    one_step = compiled(
+        train_step, [tf.TensorSpec([], tf.int32)], settings.eager, batches=batches, network=network, optimizer=optimizer,
+        learning_rate_at=learning_rate_at, layer_probe=layer_probe, settings=settings,
+    )  # fmt: skip
+    one_piece = compiled(
+        evaluate_piece, [tf.TensorSpec([None, *model.IMAGE_SHAPE], tf.uint8), tf.TensorSpec([None], tf.int32)],
+        settings.eager, network=network,
+    )  # fmt: skip
+    state = state_of(network, optimizer, layer_probe)
+    beginning = {name: variable.numpy() for name, variable in state.items()}
+    return Training(
+        settings, data, batches, network, optimizer, layer_probe, one_step, one_piece,
+        batches.steps_per_epoch, total_steps, state, beginning,
+    )  # fmt: skip
+
+
+def state_of(network, optimizer, layer_probe):
+    """{name: variable} of everything a checkpoint holds: the network's variables, then the slots that go with them."""
     names = {id(variable): name for name, variable in network.named_variables.items()}
     slots = {
         f"{slot}/{names[id(weight)]}": variable
-        for slot, variables in optimizer.slots().items()
-        for weight, variable in zip(optimizer.parameters, variables)
+        for slots, weights in ((optimizer.slots(), optimizer.parameters), (layer_probe.slots(), layer_probe.kernels))
+        for slot, variables in slots.items()
+        for weight, variable in zip(weights, variables)
     }
     return network.named_variables | slots
 
@@ -117,6 +167,8 @@ def train(invocation):
         settings = runs.resumed_settings(folder, invocation)
     else:
         runs.check_free(invocation.runs_dir, invocation.run)
+    if invocation.pdb:
+        settings = dataclasses.replace(settings, eager=True)
     devices.configure(settings.threads)
     device, device_name = devices.choose(settings.device)
     data = load_data(settings.data, settings.data_dir, settings.holdout)
@@ -124,66 +176,53 @@ def train(invocation):
         folder = runs.create(invocation.runs_dir, runs.name_for(invocation.run, settings.recipe, data))
 
     with runs.held(folder), tf.device(device), StopRequest() as stop:
-        # Build: the pictures, the network and the optimizer, all on the device.
-        batches = Batches(data, settings)
-        network = model.build(settings)
-        optimizer = optimizers.build(settings, network.parameters)
-        state = state_of(network, optimizer)
-        steps_per_epoch = batches.steps_per_epoch
-        total_steps = settings.steps or settings.epochs * steps_per_epoch
-        learning_rate_at = functools.partial(
-            warmup_then_decay, total_steps=total_steps, peak=settings.learning_rate,
-            warmup=settings.warmup, final=settings.final_rate,
-        )  # fmt: skip
-        one_step = compiled(
-            train_step, [tf.TensorSpec([], tf.int32)], settings.eager or invocation.pdb,
-            batches=batches, network=network, optimizer=optimizer, learning_rate_at=learning_rate_at, settings=settings,
-        )  # fmt: skip
-        one_piece = compiled(
-            evaluate_piece, [tf.TensorSpec([None, *model.IMAGE_SHAPE], tf.uint8), tf.TensorSpec([None], tf.int32)],
-            settings.eager, network=network,
-        )  # fmt: skip
-        if invocation.pdb:
-            one_step = under_debugger(one_step)
+        training = prepare(settings, data)
+        steps_per_epoch, total_steps = training.steps_per_epoch, training.total_steps
+        one_step = under_debugger(training.one_step) if invocation.pdb else training.one_step
+        diagnostics = Diagnostics(training, compiled)
 
         # Begin, or go on after the last step that was saved.
         start = 0
         if invocation.resume:
-            start = restore_newest(folder, data, state)
-            logs.cut_back(folder, start)
+            check_same_pictures(folder, data)
+            start = restore_newest(training, folder)
+            logs.cut_back(folder, start or -1)  # a run that starts over describes its untouched network again
+            diagnostics.cadence = runs.read_config(folder)["diagnostics"]["cadence"]
         else:
-            facts = {"device": device_name, "steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
-            runs.write_config(
-                folder, runs.describe(folder, settings, data, network) | facts | devices.environment(settings.threads)
-            )
-        log = logs.Logs(folder)
-        recorder = logs.StepRecorder(log, steps_per_epoch, [layer.name for layer in probes.kernel_layers(network)])
-        terminal.opening(folder, settings, data, device_name, network, start, total_steps)
+            write_config(folder, training, diagnostics, device_name)
+        board = Board(folder, training) if settings.tensorboard else None
+        log = logs.Logs(folder, mirror=board and board.row)
+        recorder = logs.StepRecorder(log, steps_per_epoch, training.layer_probe.names)
+        terminal.opening(folder, settings, data, device_name, training.network, start, total_steps)
         progress = terminal.Progress(start, total_steps, settings.batch_size)
 
         def finish_epoch(step):
             """Both exams on the same weights: pictures it learns from, pictures it has never seen."""
-            exams = (
-                evaluate(data.train_images[:PROBE_IMAGES], data.train_labels[:PROBE_IMAGES], one_piece),
-                evaluate(data.test_images, data.test_labels, one_piece),
-            )
-            epoch = -(-step // steps_per_epoch)
-            log.append(logs.EPOCHS, [epoch, step, *exams[0], *exams[1]])
+            seen = evaluate(data.train_images[:PROBE_IMAGES], data.train_labels[:PROBE_IMAGES], training.one_piece)
+            unseen = evaluate(data.test_images, data.test_labels, training.one_piece)
+            log.exams(-(-step // steps_per_epoch), step, seen, unseen)
+            log.layers(diagnostics.at_exam(step, training.one_piece, traces(training)))
             log.flush()
-            terminal.epoch_line(epoch, data, *exams)
+            if board:
+                board.exam(step)
+            terminal.epoch_line(-(-step // steps_per_epoch), data, seen, unseen)
 
         def epoch_ends(step):
             return step > 0 and (step % steps_per_epoch == 0 or step == total_steps)
 
+        if start == 0:
+            log.layers(diagnostics.at_start())
         # A kill between saving and evaluating leaves an epoch without its exam: sit it now.
-        if epoch_ends(start) and start not in logs.read(folder, logs.EPOCHS)["step"]:
+        elif epoch_ends(start) and start not in logs.read(folder, logs.EPOCHS)["step"]:
             finish_epoch(start)
         recorder.restart_clock()
 
         step = start
         for step in range(start + 1, total_steps + 1):
             metrics, layer_quantities = one_step(tf.constant(step))
-            recorder.record(step, metrics, layer_quantities if probes.due(step) else {})
+            recorder.record(step, metrics, layer_quantities if diagnostics.norms_due(step) else {})
+            if looks := diagnostics.after_step(step, metrics):
+                recorder.record_looks(looks)
 
             signalled = stop.signal  # read once: a signal that comes later in this turn belongs to the next one
             stopping = signalled or step == invocation.stop_at
@@ -191,8 +230,10 @@ def train(invocation):
             save_due = stopping or epoch_ends(step) or (every and step % every == 0)
             if save_due or step % FLUSH_EVERY == 0:
                 progress.update(step, recorder.flush(to_disk=save_due))
+                if recorder.lost_step:  # before anything broken is saved
+                    raise runs.RunError(why_lost(training, folder, recorder.lost_step))
             if save_due:  # before the evaluation: that is time in which the machine may die
-                tensors = {name: variable.numpy() for name, variable in state.items()}
+                tensors = {name: variable.numpy() for name, variable in training.state.items()}
                 checkpoints.save(folder, step, tensors, settings.keep_checkpoints)
             if epoch_ends(step) and not signalled:
                 finish_epoch(step)
@@ -204,27 +245,81 @@ def train(invocation):
 
         progress.close()
         log.close()
-        exams = logs.read(folder, logs.EPOCHS)
-        complete = total_steps in exams["step"]
+        complete = total_steps in logs.read(folder, logs.EPOCHS)["step"]
         if complete:
-            terminal.finished(folder, data, exams, time.perf_counter() - began)
+            terminal.finished(folder, data, diagnostics, time.perf_counter() - began)
         else:
             terminal.interrupted(folder, step, total_steps, stop.signal or f"--stop-at {invocation.stop_at}")
         return complete or step == invocation.stop_at
 
 
-def restore_newest(folder, data, state):
-    """Put the newest whole checkpoint into the variables; returns its step, or 0 for a run that never saved one."""
+def write_config(folder, training, diagnostics, device_name):
+    """Everything that decides the bits of this run, and what the diagnoses need to know of it."""
+    settings, data, batches = training.settings, training.data, training.batches
+    costs = None
+    if settings.diagnostics_budget:
+        costs, step_seconds = diagnostics.measured_costs(compiled)
+        diagnostics.cadence = chosen_cadence(costs, step_seconds, settings.diagnostics_budget)
+    pictures = (batches.images.numpy(), batches.labels.numpy(), data.test_images, data.test_labels)
+    facts = {
+        "device": device_name,
+        "steps_per_epoch": training.steps_per_epoch,
+        "total_steps": training.total_steps,
+        "diagnostics": {"cadence": diagnostics.cadence, "cost_seconds": costs},
+    }
+    described = runs.describe(folder, settings, data, training.network, census(*pictures, len(data.class_names)))
+    runs.write_config(folder, described | facts | devices.environment(settings.threads))
+
+
+def check_same_pictures(folder, data):
+    """Raise RunError if the run was trained on other bytes."""
     if runs.read_config(folder)["data"]["fingerprint"] != data.fingerprint:
         raise runs.RunError(f"{folder}: it was trained on other bytes than {data.name} has here; check --data-dir")
-    if not checkpoints.newest_first(folder):
-        terminal.say(f"{folder} has no checkpoint yet: its first steps are taken again")
+
+
+def restore_newest(training, folder, not_after=None):
+    """Put the newest whole checkpoint (of a step <= not_after) into the variables, or the beginning if there is none.
+
+    Returns its step, 0 for the beginning.
+    """
+    saved = [path for path in checkpoints.newest_first(folder) if not_after is None or int(path.name[5:]) <= not_after]
+    if not saved:
+        if not_after is None:
+            terminal.say(f"{folder} has no checkpoint yet: its first steps are taken again")
+        for name, variable in training.state.items():
+            variable.assign(training.beginning[name])
         return 0
-    checkpoint = checkpoints.newest(folder)
+    checkpoint = checkpoints.newest(folder, not_after)
     for sentence in checkpoint.damaged:
         terminal.say(f"passed over: {sentence}")
-    checkpoints.restore(checkpoint, state)
+    checkpoints.restore(checkpoint, training.state)
     return checkpoint.step
+
+
+def rewind(training, folder, step):
+    """Put the state after exactly `step` steps into the variables: a checkpoint, then the steps themselves again."""
+    for again in range(restore_newest(training, folder, not_after=step) + 1, step + 1):
+        training.one_step(tf.constant(again))
+
+
+def why_lost(training, folder, step):
+    """One line about a loss or gradient that is not finite: the step is taken again, line by line, to see where."""
+    rewind(training, folder, step - 1)
+    where = probes.first_not_finite(tf.constant(step), training.batches, training.network, training.settings)
+    rate = logs.read(folder, logs.STEPS)["learning_rate"][-1]
+    saved = [path.name for path in checkpoints.newest_first(folder)]
+    return (
+        f"the numbers stop being finite at step {step:,} (learning rate {rate:.3g}): {where}; "
+        + (f"the last good checkpoint is {saved[0]}; " if saved else "no checkpoint was written yet; ")
+        + f"try a third of the --learning-rate or a longer --warmup; see it with `python analysis/replay.py {folder} "
+        f"--step {step}`"
+    )
+
+
+def traces(training):
+    """How often each function was traced; nothing for --eager."""
+    functions = (training.one_step, training.one_piece)
+    return [f.experimental_get_tracing_count() for f in functions if hasattr(f, "experimental_get_tracing_count")]
 
 
 def main(invocation):

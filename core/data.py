@@ -61,6 +61,20 @@ class DataSet:
         return self.name + copy + (", hold-out" if self.holdout else "")
 
 
+def census(train_images, train_labels, test_images, test_labels, classes: int) -> dict:
+    """What a diagnosis must know of the pictures: how many of each class, how many test pictures are in training too.
+
+    uint8 [N,32,32,3] and int [N] each. Two pictures are the same when all their bytes are.
+    """
+    examined = {picture.tobytes() for picture in test_images}
+    seen = examined & {picture.tobytes() for picture in train_images}
+    return {
+        "train_class_counts": np.bincount(train_labels, minlength=classes).tolist(),
+        "test_class_counts": np.bincount(test_labels, minlength=classes).tolist(),
+        "test_images_in_training": sum(picture.tobytes() in seen for picture in test_images) if seen else 0,
+    }
+
+
 def load(name: str = "auto", data_dir: str = "", holdout: bool = False) -> DataSet:
     """The data set `name` (cifar10, shapes10 or auto), verified. Raises DataError.
 

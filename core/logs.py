@@ -5,6 +5,7 @@ on. Nothing here needs TensorFlow.
 """
 
 import io
+import math
 import os
 import time
 from collections.abc import Iterable
@@ -13,17 +14,23 @@ from pathlib import Path
 import numpy as np
 
 STEPS, EPOCHS, LAYERS, TIMING = "steps.csv", "epochs.csv", "layers.csv", "timing.csv"
+PREDICTIONS = "predictions.csv"
 
 # Step s is the s-th step of the run, counted from 1; epoch e the e-th pass. A row of epochs.csv
-# holds what was measured with the weights after step s.
+# holds what was measured with the weights after step s; step 0 is the untouched network.
 COLUMNS = {
     STEPS: ("step", "epoch", "loss", "accuracy", "learning_rate", "gradient_norm"),
-    EPOCHS: ("epoch", "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy"),
+    EPOCHS: (
+        "epoch", "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
+        "train_calibration_error", "test_calibration_error",
+    ),
     LAYERS: ("step", "layer", "quantity", "value"),
-    TIMING: ("step", "step_seconds", "elapsed_seconds"),
-}
+    PREDICTIONS: ("step", "true_class", "predicted_class", "count"),
+    TIMING: ("step", "step_seconds", "elapsed_seconds", "probe_seconds"),
+}  # fmt: skip
 TEXT_COLUMNS = ("layer", "quantity")
-WHOLE_COLUMNS = ("step", "epoch")
+WHOLE_COLUMNS = ("step", "epoch", "true_class", "predicted_class", "count")
+REPEATING = (LAYERS, PREDICTIONS)  # several rows a step
 
 
 class LogError(Exception):
@@ -31,10 +38,13 @@ class LogError(Exception):
 
 
 class Logs:
-    """The four files of a run, open for appending; rows become visible to others at every flush."""
+    """The files of a run, open for appending; rows become visible to others at every flush.
 
-    def __init__(self, folder: Path):
-        self.files = {}
+    `mirror(name, row)`, if given, is told every row too.
+    """
+
+    def __init__(self, folder: Path, mirror=None):
+        self.files, self.mirror = {}, mirror
         for name, columns in COLUMNS.items():
             path = folder / name
             fresh = not path.exists() or path.stat().st_size == 0
@@ -45,6 +55,23 @@ class Logs:
     def append(self, name: str, row: Iterable) -> None:
         """Add one row: the values in the order of COLUMNS[name]."""
         self.files[name].write(",".join(map(written, row)) + "\n")
+        if self.mirror:
+            self.mirror(name, row)
+
+    def exams(self, epoch: int, step: int, train, test) -> None:
+        """Add an epoch's two exams (core/exams.py), and what was taken for what on the pictures it has never seen."""
+        self.append(EPOCHS, [
+            epoch, step, train.loss, train.accuracy, test.loss, test.accuracy,
+            train.calibration_error, test.calibration_error,
+        ])  # fmt: skip
+        for true_class, counts in enumerate(test.confusion.tolist()):
+            for predicted_class, count in enumerate(counts):
+                self.append(PREDICTIONS, [step, true_class, predicted_class, count])
+
+    def layers(self, rows: Iterable[tuple]) -> None:
+        """Add rows (step, layer, quantity, value) of layers.csv."""
+        for row in rows:
+            self.append(LAYERS, row)
 
     def flush(self, to_disk: bool = False) -> None:
         """Hand the rows to the system, and to the disk itself if asked: before a checkpoint refers to them."""
@@ -69,12 +96,19 @@ class StepRecorder:
     def __init__(self, logs: Logs, steps_per_epoch: int, layer_names: list[str]):
         self.logs, self.steps_per_epoch, self.layer_names = logs, steps_per_epoch, layer_names
         self.waiting = []
+        self.lost_step = None  # the first step whose loss or gradient was not finite; nothing after it is written
         self.began = self.previous = time.perf_counter()
 
     def record(self, step: int, metrics: dict, layer_quantities: dict) -> None:
         """Take in one step's scalars {name: []} and layer quantities {name: [layers]}; the latter may be empty."""
         now = time.perf_counter()
-        self.waiting.append((step, metrics, layer_quantities, now - self.previous, now - self.began))
+        self.waiting.append([step, metrics, layer_quantities, now - self.previous, now - self.began, [], 0.0])
+        self.previous = now
+
+    def record_looks(self, rows: list[tuple]) -> None:
+        """Take in what the probes found after the newest step, as rows of layers.csv, and the time that took."""
+        now = time.perf_counter()
+        self.waiting[-1][-2:] = [rows, now - self.previous]
         self.previous = now
 
     def restart_clock(self) -> None:
@@ -82,17 +116,24 @@ class StepRecorder:
         self.previous = time.perf_counter()
 
     def flush(self, to_disk: bool = False) -> dict[str, float]:
-        """Write out all waiting steps and return the newest one's scalars; empty if none was waiting."""
+        """Write out all waiting steps and return the newest one's scalars; empty if none was waiting.
+
+        Stops at the first step whose loss or gradient is not finite, and leaves its number in `lost_step`.
+        """
         numbers = {}
-        for step, metrics, layer_quantities, seconds, elapsed in self.waiting:
+        for step, metrics, layer_quantities, seconds, elapsed, looks, probe_seconds in self.waiting:
             numbers = {name: float(value) for name, value in metrics.items()}
             epoch = (step - 1) // self.steps_per_epoch + 1
             self.logs.append(STEPS, [step, epoch, *(numbers[name] for name in COLUMNS[STEPS][2:])])
-            self.logs.append(TIMING, [step, seconds, elapsed])
+            self.logs.append(TIMING, [step, seconds, elapsed, probe_seconds])
             columns = {name: values.numpy().tolist() for name, values in layer_quantities.items()}
             for i, layer in enumerate(self.layer_names if columns else []):
                 for name, values in columns.items():
                     self.logs.append(LAYERS, [step, layer, name, values[i]])
+            self.logs.layers(looks)
+            if not (math.isfinite(numbers["loss"]) and math.isfinite(numbers["gradient_norm"])):
+                self.lost_step = step
+                break
         self.waiting.clear()
         self.logs.flush(to_disk)
         return numbers
@@ -160,7 +201,7 @@ def read(folder: Path, name: str) -> dict[str, np.ndarray]:
         table = np.atleast_1d(np.loadtxt(io.BytesIO(body), delimiter=",", dtype=kinds, comments=None))
     except ValueError:
         raise LogError(bad_row(path, body, kinds)) from None
-    back = np.flatnonzero(np.diff(table["step"]) < (0 if name == LAYERS else 1))
+    back = np.flatnonzero(np.diff(table["step"]) < (0 if name in REPEATING else 1))
     if back.size:
         raise LogError(
             f"{path} line {back[0] + 3}: step {table['step'][back[0] + 1]} comes after step "

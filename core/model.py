@@ -44,10 +44,16 @@ class CNN(tf.Module):
         The layers compute in `compute_dtype`; the scores come back in the dtype of the images
         (float32), because a loss computed in bfloat16 has three digits.
         """
+        for _, x in self.outputs(images, training, step):
+            pass
+        return tf.cast(x, images.dtype)
+
+    def outputs(self, images: tf.Tensor, training: bool, step: tf.Tensor | None = None):
+        """(layer, its output) one after the other, in forward order: the forward pass itself, to look into."""
         x = tf.cast(images, self.compute_dtype)
         for layer in self.layers:
             x = layer(x, training, step)
-        return tf.cast(x, images.dtype)
+            yield layer, x
 
     def probabilities(self, images: tf.Tensor) -> tf.Tensor:
         """Standardised images [N,32,32,3] -> class probabilities [N,10], in evaluation mode."""
@@ -57,6 +63,11 @@ class CNN(tf.Module):
     def parameters(self) -> list[tf.Variable]:
         """What the optimizer moves, in network order (tf.Module's own list is alphabetical: conv10 before conv2)."""
         return [variable for layer in self.layers for variable in layer.parameters]
+
+    @property
+    def statistics(self) -> list[tf.Variable]:
+        """What is measured instead of learned, in network order."""
+        return [variable for layer in self.layers for variable in layer.statistics]
 
     @property
     def named_variables(self) -> dict[str, tf.Variable]:

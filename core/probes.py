@@ -1,35 +1,188 @@
-"""What is measured of every layer inside the compiled step.
+"""What is measured of a network while it learns. Nothing here changes what it measures.
 
 To log another quantity of a layer's kernel, add one line to LAYER_QUANTITIES: its name is what
-layers.csv will call it. w is the kernel before the step, g its gradient, d the step taken.
+layers.csv will call it. w is the kernel before the step, g its gradient, d the step taken, w0
+the kernel before the first step, last the gradient of the step before.
 """
 
 import tensorflow as tf
 
+from core.batches import standardize
+from core.losses import softmax_cross_entropy
+
 LAYER_QUANTITIES = {
-    "gradient_norm": lambda w, g, d: tf.norm(g),  # how hard the data pushes
-    "weight_norm": lambda w, g, d: tf.norm(w),
-    "update_ratio": lambda w, g, d: tf.norm(d) / tf.norm(w),  # about 1e-3 in a healthy run
-}
+    "gradient_norm": lambda w, g, d, w0, last: tf.norm(g),  # how hard the data pushes
+    "gradient_rms": lambda w, g, d, w0, last: tf.norm(g) / tf.size(g, tf.float32) ** 0.5,  # the same, a weight
+    "weight_norm": lambda w, g, d, w0, last: tf.norm(w),
+    "update_ratio": lambda w, g, d, w0, last: share(tf.norm(d), tf.norm(w)),  # about 1e-3 in a healthy run
+    "credit": lambda w, g, d, w0, last: dot(g, d),  # what the step promises to take off the loss: negative is good
+    "distance": lambda w, g, d, w0, last: share(tf.norm(w - w0), tf.norm(w0)),  # how far have we walked?
+    "gradient_cosine": lambda w, g, d, w0, last: share(dot(g, last), tf.norm(g) * tf.norm(last)),  # zig-zag or straight?
+}  # fmt: skip
 
-DENSE_START, EVERY = 100, 10
-
-
-def due(step: int) -> bool:
-    """Whether step's layer quantities are written: all of the first 100, where trouble starts, then every tenth."""
-    return step <= DENSE_START or step % EVERY == 0
-
-
-def layer_quantities(model, gradients: list, updates: list) -> dict[str, tf.Tensor]:
-    """Every quantity of every layer that has a kernel: {name: [layers] float32}, in network order."""
-    places = {id(variable): i for i, variable in enumerate(model.parameters)}
-    rows = [places[id(layer.kernel)] for layer in kernel_layers(model)]
-    return {
-        name: tf.stack([quantity(model.parameters[i], gradients[i], updates[i]) for i in rows])
-        for name, quantity in LAYER_QUANTITIES.items()
-    }
+NEAR_ZERO = 1e-6  # a number smaller than this counts as silent
+ACTIVATION_IMAGES = 1_000  # training pictures that activations are measured on
+MICRO_BATCHES = 4  # pieces a batch is cut into to see how much its pictures agree
 
 
-def kernel_layers(model) -> list:
+def share(part: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
+    """part / whole, and 0 where whole is 0: an all-zero kernel has no ratio, but its log must have a number."""
+    return tf.math.divide_no_nan(part, whole)
+
+
+def dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """The inner product of two tensors of one shape."""
+    return tf.reduce_sum(a * b)
+
+
+def kernel_layers(network) -> list:
     """The layers that have a kernel, in network order."""
-    return [layer for layer in model.layers if hasattr(layer, "kernel")]
+    return [layer for layer in network.layers if hasattr(layer, "kernel")]
+
+
+class LayerProbe(tf.Module):
+    """Measures LAYER_QUANTITIES inside the step, from tensors the step has anyway.
+
+    Its slots are the gradients of the step before, one a kernel: they belong into a checkpoint,
+    or a resumed run would log another cosine. Switched off it measures nothing and has none.
+    """
+
+    def __init__(self, network, on: bool = True):
+        super().__init__("probe")
+        layers = kernel_layers(network) if on else []
+        places = {id(variable): i for i, variable in enumerate(network.parameters)}
+        self.names = [layer.name for layer in layers]
+        self.kernels = [layer.kernel for layer in layers]
+        self.places = [places[id(kernel)] for kernel in self.kernels]
+        self.starts = [tf.constant(kernel.numpy()) for kernel in self.kernels]
+        self.last_gradients = [tf.Variable(tf.zeros_like(kernel), trainable=False) for kernel in self.kernels]
+
+    def measure(self, gradients: list, updates: list) -> dict[str, tf.Tensor]:
+        """Every quantity of every kernel: {name: [layers] float32}, in network order. To be called before w moves."""
+        rows = [
+            (w, gradients[i], updates[i], w0, last)
+            for w, i, w0, last in zip(self.kernels, self.places, self.starts, self.last_gradients)
+        ]
+        measured = {name: tf.stack([f(*row) for row in rows]) for name, f in LAYER_QUANTITIES.items() if rows}
+        for last, i in zip(self.last_gradients, self.places):
+            last.assign(gradients[i])
+        return measured
+
+    def slots(self) -> dict[str, list[tf.Variable]]:
+        """What must be saved to go on, by name, each a list in the order of `kernels`."""
+        return {"last_gradient": self.last_gradients}
+
+
+def activation_quantities(images, network) -> dict[str, tf.Tensor]:
+    """Mean, deviation and share of zeros of each layer's output, share of dead channels.  uint8 [N,32,32,3] ->.
+
+    {name: [layers] float32} for all layers in forward order, in evaluation mode. A channel is dead
+    when it is silent everywhere on every picture: |y| < NEAR_ZERO. Zeros in half the places are normal.
+    """
+    rows = []
+    for _, y in network.outputs(standardize(images), training=False):
+        y = tf.cast(y, tf.float32)
+        mean, variance = tf.nn.moments(y, list(range(y.shape.rank)))
+        silent = tf.abs(y) < NEAR_ZERO
+        dead = tf.reduce_all(silent, list(range(y.shape.rank - 1)))  # [C]
+        rows.append((mean, tf.sqrt(variance), mean_of(silent), mean_of(dead)))
+    names = ("activation_mean", "activation_deviation", "zero_share", "dead_channels")
+    return {name: tf.stack(column) for name, column in zip(names, zip(*rows))}
+
+
+def mean_of(flags: tf.Tensor) -> tf.Tensor:
+    """The share of true ones."""
+    return tf.reduce_mean(tf.cast(flags, tf.float32))
+
+
+def batch_loss(step, batches, network, settings) -> tf.Tensor:
+    """The loss train_step would find on step's batch with the weights of now: same pictures, same dropout mask.
+
+    Batch norm normalises by the batch, as in training; its moving averages are put back.
+    """
+    kept = [tf.identity(statistic) for statistic in network.statistics]
+    images, labels = batches.batch(step)
+    logits = network.logits(standardize(images), training=True, step=step)
+    loss = tf.reduce_mean(softmax_cross_entropy(logits, labels, settings.label_smoothing))
+    for statistic, value in zip(network.statistics, kept):
+        statistic.assign(value)
+    return loss
+
+
+def curvature(images, labels, network) -> tf.Tensor:
+    """k = g'Hg / g'g: how tightly the loss bends in the direction of its gradient g.  uint8 [N,32,32,3], [N] -> [].
+
+    H g is one Hessian-vector product, forward over reverse (Pearlmutter 1994): the derivative of
+    the gradient when the weights move along g. Dropout and batch norm are frozen, so that the loss is a
+    function of the weights alone. Plain gradient descent is stable while k < 2 / learning rate.
+    """
+    images = standardize(images)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(softmax_cross_entropy(network.logits(images, training=False), labels))
+        return tape.gradient(loss, network.parameters)
+
+    g = gradients()
+    with tf.autodiff.ForwardAccumulator(network.parameters, g) as along_g:
+        bent = gradients()
+    hessian_g = [along_g.jvp(tensor) for tensor in bent]
+    return share(sum(dot(a, b) for a, b in zip(g, hessian_g)), sum(dot(a, a) for a in g))
+
+
+def gradient_noise(step, batches, network, settings) -> tuple[tf.Tensor, tf.Tensor]:
+    """(G2, S): unbiased estimates of |true gradient|^2 and of the variance one picture adds.  McCandlish et al. 2018, A.1.
+
+    From the batch of B pictures cut into micro-batches of b: G2 = (B |g_B|^2 - b |g_b|^2) / (B - b),
+    S = (|g_b|^2 - |g_B|^2) / (1/b - 1/B). One estimate is very noisy, and G2 may come out negative:
+    average many of both, then divide. B_simple = mean(S) / mean(G2) is the batch size at which more
+    pictures a step stop paying.
+    """
+    images, labels = batches.batch(step)
+    b = images.shape[0] // MICRO_BATCHES
+    total = b * MICRO_BATCHES
+    pieces = []
+    for i in range(MICRO_BATCHES):
+        mine = slice(i * b, (i + 1) * b)
+        with tf.GradientTape() as tape:
+            logits = network.logits(standardize(images[mine]), training=False)
+            loss = tf.reduce_mean(softmax_cross_entropy(logits, labels[mine], settings.label_smoothing))
+        pieces.append(tape.gradient(loss, network.parameters))
+    small = sum(dot(g, g) for piece in pieces for g in piece) / MICRO_BATCHES
+    means = [sum(several) / MICRO_BATCHES for several in zip(*pieces)]
+    large = sum(dot(g, g) for g in means)
+    return (total * large - b * small) / (total - b), (small - large) / (1 / b - 1 / total)
+
+
+def first_not_finite(step, batches, network, settings) -> str:
+    """Where step's numbers stop being finite, in words: the first such kernel, output, loss or gradient.
+
+    To be called with the weights before that step. Takes the step line by line, changes nothing.
+    """
+    for name, variable in network.named_variables.items():
+        if not all_finite(variable):
+            return f"the weights of '{name}' were no longer finite before that step"
+    kept = [tf.identity(statistic) for statistic in network.statistics]
+    images, labels = batches.batch(step)
+    try:
+        with tf.GradientTape() as tape:
+            for layer, y in network.outputs(standardize(images), training=True, step=step):
+                if not all_finite(y):
+                    return f"the first output that is not finite is that of layer '{layer.name}'"
+            loss = tf.reduce_mean(softmax_cross_entropy(tf.cast(y, tf.float32), labels, settings.label_smoothing))
+        if not all_finite(loss):
+            return "every layer's output is finite, the loss is not"
+        gradients = tape.gradient(loss, network.parameters)
+    finally:
+        for statistic, value in zip(network.statistics, kept):
+            statistic.assign(value)
+    names = {id(variable): name for name, variable in network.named_variables.items()}
+    for parameter, gradient in reversed(list(zip(network.parameters, gradients))):  # the way the gradient travels
+        if not all_finite(gradient):
+            return f"the first gradient that is not finite is that of '{names[id(parameter)]}'"
+    return "taken line by line, every number of that step is finite"
+
+
+def all_finite(x) -> bool:
+    """Whether a tensor holds no NaN and no infinity."""
+    return bool(tf.reduce_all(tf.math.is_finite(x)))

@@ -16,6 +16,7 @@ from pathlib import Path
 NETWORKS = ("classic", "modern", "debug")  # the builders of core/model.py
 OPTIMIZERS = ("sgd", "adam")
 DATA_SETS = ("auto", "cifar10", "shapes10")
+DIAGNOSTICS = ("off", "light", "full")  # core/diagnostics.py
 PRECISIONS = ("float32", "bfloat16")
 TRAIN_IMAGES = {"cifar10": 50_000, "shapes10": 10_000}
 HOLDOUT_IMAGES = {"cifar10": 5_000, "shapes10": 1_000}
@@ -63,6 +64,13 @@ class Settings:
     threads: int = setting(0, "processor threads for TensorFlow; 0: all. Another number gives other last bits")
     eager: bool = setting(False, "run the same step uncompiled, line by line: what a debugger wants")
 
+    diagnostics: str = setting("light", "what is measured of the network: off, light or full", DIAGNOSTICS)
+    diagnostics_budget: float = setting(
+        0.0, "percent of the step time the diagnostics may take (5 or 5%): their cost is measured at the start and the "
+        "cadence chosen from it; 0: the fixed cadence",
+    )  # fmt: skip
+    tensorboard: bool = setting(False, "also write event files that TensorBoard shows, to runs/NAME/tensorboard/")
+
     checkpoint_every: int = setting(0, "also save every this many steps, besides the end of each epoch; 0: only there")
     keep_checkpoints: int = setting(10, "how many of the newest checkpoints stay on disk, at least 2")
 
@@ -91,6 +99,11 @@ class Settings:
         expect(0 <= self.crop <= 8, "crop", "0 to 8 pixels")
         expect(re.fullmatch(r"auto|cpu|gpu(:\d{1,3})?", self.device) is not None, "device", "auto, cpu, gpu or gpu:K")
         expect(self.threads >= 0, "threads", "at least 1, or 0 for all")
+        expect(0 <= self.diagnostics_budget <= 100, "diagnostics_budget", "a percentage, 0 to 100")
+        if self.diagnostics == "off" and self.diagnostics_budget:
+            found.append(
+                f"--diagnostics off and --diagnostics-budget {self.diagnostics_budget:g}: give only one of them"
+            )
         expect(self.checkpoint_every >= 0, "checkpoint_every", "at least 1, or 0 for epoch ends only")
         expect(self.keep_checkpoints >= 2, "keep_checkpoints", "at least 2, so that one bad file loses little")
         # `auto` may still turn out to be shapes10; then the data set itself checks again.
@@ -204,7 +217,8 @@ def parse(arguments: list[str] | None = None) -> Invocation:
         if word is None:
             continue
         try:
-            given[field.name] = word if field.type is bool else converted(field.type, word)
+            bare = word.removesuffix("%") if field.name == "diagnostics_budget" else word
+            given[field.name] = word if field.type is bool else converted(field.type, bare)
         except ValueError as wanted:
             problems.append(f"--{field.name.replace('_', '-')} {word}: expected {wanted}")
     try:

@@ -108,8 +108,11 @@ def read_config(folder: Path) -> dict:
     return config
 
 
-def describe(folder: Path, settings: Settings, data, network) -> dict:
-    """What config.json says of a new run. The settings are resolved: resuming reads them and nothing else."""
+def describe(folder: Path, settings: Settings, data, network, census: dict) -> dict:
+    """What config.json says of a new run. The settings are resolved: resuming reads them and nothing else.
+
+    census: what core/data.py counts of the pictures as the loop uses them.
+    """
     return {
         "run": folder.name,
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -121,6 +124,7 @@ def describe(folder: Path, settings: Settings, data, network) -> dict:
             "train_images": len(data.train_images),
             "test_images": len(data.test_images),
             "class_names": list(data.class_names),
+            **census,
         },
         "precision": settings.precision,
         "parameter_count": network.parameter_count,

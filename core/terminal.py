@@ -6,6 +6,8 @@ import time
 
 from tqdm import tqdm
 
+from core import logs
+
 
 def say(*lines: str) -> None:
     """Print lines at once, above a progress bar if there is one."""
@@ -72,12 +74,12 @@ def opening(folder, settings, data, device_name: str, network, start: int, total
     )
 
 
-def epoch_line(epoch: int, data, train: tuple[float, float], test: tuple[float, float]) -> None:
-    """The two exams after an epoch, each as (loss, accuracy)."""
+def epoch_line(epoch: int, data, train, test) -> None:
+    """The two exams (core/exams.py) after an epoch."""
     name = "hold-out" if data.holdout else "test"
     say(
-        f"epoch {epoch:3d}   loss: train {train[0]:.3f}, {name} {test[0]:.3f}   "
-        f"accuracy: train {100 * train[1]:5.1f} %, {name} {100 * test[1]:5.1f} %"
+        f"epoch {epoch:3d}   loss: train {train.loss:.3f}, {name} {test.loss:.3f}   "
+        f"accuracy: train {100 * train.accuracy:5.1f} %, {name} {100 * test.accuracy:5.1f} %"
     )
 
 
@@ -90,8 +92,9 @@ def interrupted(folder, step: int, total_steps: int, reason: str) -> None:
     )
 
 
-def finished(folder, data, exams: dict, seconds: float) -> None:
-    """The last lines of a complete run: what came out, where things are, what to try next."""
+def finished(folder, data, diagnostics, seconds: float) -> None:
+    """The last lines of a complete run: what came out, where things are, what looking cost, what to try next."""
+    exams, timing = logs.read(folder, logs.EPOCHS), logs.read(folder, logs.TIMING)
     train, test = exams["train_accuracy"][-1], exams["test_accuracy"][-1]
     gap = 100 * (train - test)
     if gap > 10:
@@ -105,7 +108,9 @@ def finished(folder, data, exams: dict, seconds: float) -> None:
     say(
         f"\n{'hold-out' if data.holdout else 'test'} accuracy {accuracy_with_error(test, len(data.test_images))} "
         f"({data.title}, {len(data.test_images):,} images), train {100 * train:.1f} %, {seconds:.0f} s in all",
-        f"written  {folder}/: config.json, steps.csv, epochs.csv, layers.csv, timing.csv, checkpoints/",
+        f"written  {folder}/: config.json, steps.csv, epochs.csv, layers.csv, predictions.csv, timing.csv, "
+        "checkpoints/",
+        f"looked   {diagnostics.report(float(timing['step_seconds'].sum()))}",
         f"curves   python analysis/curves.py {folder}",
         f"next     {advice}",
     )

@@ -10,6 +10,8 @@ from core.layers.layer import Layer
 class ReLU(Layer):
     """y = max(x, 0).  Any shape -> the same shape.  Gradient: 1 where x > 0, else 0 (also at x = 0)."""
 
+    is_activation = True
+
     def __call__(self, x, training, step=None):  # noqa: D102
         return tf.nn.relu(x)
 
@@ -22,6 +24,8 @@ class GELU(Layer):
 
     Any shape -> the same shape. Gradient: P(Z <= x) + x exp(-x^2/2) / sqrt(2 pi).
     """
+
+    is_activation = True
 
     def __call__(self, x, training, step=None):  # noqa: D102
         return x / 2 * (1 + tf.math.erf(x / math.sqrt(2)))

@@ -22,6 +22,7 @@ class Layer(tf.Module):
 
     kernel_size = 1  # rows (and columns) of the input that one output position sees
     stride = 1  # rows (and columns) of the input between two output positions
+    is_activation = False  # a bend: its channels can fall silent for good
 
     def __call__(self, x: tf.Tensor, training: bool, step: tf.Tensor | None = None) -> tf.Tensor:
         """The layer's output for the input x."""
