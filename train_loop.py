@@ -130,8 +130,8 @@ def prepare(settings, data) -> Training:
         warmup=settings.warmup, final=settings.final_rate,
     )  # fmt: skip
     one_step = compiled(
-        train_step, [tf.TensorSpec([], tf.int32)], settings.eager, batches=batches, network=network, optimizer=optimizer,
-        learning_rate_at=learning_rate_at, layer_probe=layer_probe, settings=settings,
+        train_step, [tf.TensorSpec([], tf.int32)], settings.eager, batches=batches, network=network,
+        optimizer=optimizer, learning_rate_at=learning_rate_at, layer_probe=layer_probe, settings=settings,
     )  # fmt: skip
     one_piece = compiled(
         evaluate_piece, [tf.TensorSpec([None, *model.IMAGE_SHAPE], tf.uint8), tf.TensorSpec([None], tf.int32)],

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from core import logs, probes
+from core import probes
 from core.batches import PROBE_IMAGES
 
 NETWORK = "network"  # the name in layers.csv of what belongs to no single layer
@@ -76,6 +76,7 @@ class Diagnostics:
         self.noise = compiled(probes.gradient_noise, scalar, settings.eager, **given)
         self.seconds = dict.fromkeys(("activations", "quality", "curvature"), 0.0)
         self.looks = dict.fromkeys(self.seconds, 0)
+        self.tracing_seconds = 0.0
 
     def norms_due(self, step: int) -> bool:
         """Whether what the step measured of its kernels is written."""
@@ -95,7 +96,7 @@ class Diagnostics:
         return self.timed("activations", 0) if self.cadence else []
 
     def at_exam(self, step: int, one_piece, trace_counts: list[int]) -> list[tuple]:
-        """Activations, unless this step has just been looked at; whether the exam is honest; whether the traces are one."""
+        """Activations, unless just looked at; whether the exam is honest; the most traces of any function."""
         if not self.cadence:
             return []
         rows = [] if due(self.cadence, "activations", step) else self.timed("activations", step)
@@ -117,12 +118,11 @@ class Diagnostics:
     def timed(self, kind: str, step: int, metrics: dict | None = None) -> list[tuple]:
         """One look, on the clock."""
         began = time.perf_counter()
-        rows = {
-            "activations": self.look_at_activations,
-            "quality": self.look_at_quality,
-            "curvature": self.look_at_bend,
-        }[kind](step, metrics)
-        self.seconds[kind] += time.perf_counter() - began
+        rows = getattr(self, f"look_at_{kind}")(step, metrics)
+        if self.looks[kind]:
+            self.seconds[kind] += time.perf_counter() - began
+        else:  # the first look also traces its functions
+            self.tracing_seconds += time.perf_counter() - began
         self.looks[kind] += 1
         return rows
 
@@ -145,8 +145,8 @@ class Diagnostics:
         values = {"predicted_change": promised, "actual_change": kept, "step_quality": quality}
         return [(step, NETWORK, name, value) for name, value in values.items()]
 
-    def look_at_bend(self, step, metrics=None) -> list[tuple]:
-        """Curvature along the gradient, and the two halves of the gradient noise scale, with the weights after the step."""
+    def look_at_curvature(self, step, metrics=None) -> list[tuple]:
+        """Curvature along the gradient, the halves of the gradient noise scale, with the weights after the step."""
         rows = [(step, NETWORK, "curvature", float(self.curvature(*self.fixed)))]
         if self.training.settings.batch_size >= probes.MICRO_BATCHES:
             g2, s = self.noise(tf.constant(step))
@@ -167,7 +167,7 @@ class Diagnostics:
             "norms": lambda: {name: values.numpy() for name, values in norms().items()},
             "activations": lambda: self.look_at_activations(1),
             "quality": lambda: self.look_at_quality(1, metrics),
-            "curvature": lambda: self.look_at_bend(1),
+            "curvature": lambda: self.look_at_curvature(1),
         }
         seconds = {}
         for kind, call in calls.items():
@@ -191,7 +191,7 @@ class Diagnostics:
             for kind, spent in self.seconds.items()
             if self.looks[kind]
         ]
-        return ", ".join(parts) + " of the step time; the norms are part of the step"
+        return f"{', '.join(parts)} of the step time, {self.tracing_seconds:.1f} s once; the norms are part of the step"
 
 
 def spec(tensor) -> tf.TensorSpec:

@@ -44,9 +44,8 @@ class CNN(tf.Module):
         The layers compute in `compute_dtype`; the scores come back in the dtype of the images
         (float32), because a loss computed in bfloat16 has three digits.
         """
-        for _, x in self.outputs(images, training, step):
-            pass
-        return tf.cast(x, images.dtype)
+        *_, (_, logits) = self.outputs(images, training, step)
+        return tf.cast(logits, images.dtype)
 
     def outputs(self, images: tf.Tensor, training: bool, step: tf.Tensor | None = None):
         """(layer, its output) one after the other, in forward order: the forward pass itself, to look into."""

@@ -17,7 +17,7 @@ LAYER_QUANTITIES = {
     "update_ratio": lambda w, g, d, w0, last: share(tf.norm(d), tf.norm(w)),  # about 1e-3 in a healthy run
     "credit": lambda w, g, d, w0, last: dot(g, d),  # what the step promises to take off the loss: negative is good
     "distance": lambda w, g, d, w0, last: share(tf.norm(w - w0), tf.norm(w0)),  # how far have we walked?
-    "gradient_cosine": lambda w, g, d, w0, last: share(dot(g, last), tf.norm(g) * tf.norm(last)),  # zig-zag or straight?
+    "gradient_cosine": lambda w, g, d, w0, last: share(dot(g, last), tf.norm(g) * tf.norm(last)),  # zig-zag?
 }  # fmt: skip
 
 NEAR_ZERO = 1e-6  # a number smaller than this counts as silent
@@ -131,8 +131,9 @@ def curvature(images, labels, network) -> tf.Tensor:
 
 
 def gradient_noise(step, batches, network, settings) -> tuple[tf.Tensor, tf.Tensor]:
-    """(G2, S): unbiased estimates of |true gradient|^2 and of the variance one picture adds.  McCandlish et al. 2018, A.1.
+    """(G2, S): unbiased estimates of |true gradient|^2 and of the variance one picture adds.
 
+    McCandlish et al. 2018, appendix A.1.
     From the batch of B pictures cut into micro-batches of b: G2 = (B |g_B|^2 - b |g_b|^2) / (B - b),
     S = (|g_b|^2 - |g_B|^2) / (1/b - 1/B). One estimate is very noisy, and G2 may come out negative:
     average many of both, then divide. B_simple = mean(S) / mean(G2) is the batch size at which more
