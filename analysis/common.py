@@ -13,17 +13,18 @@ from core import checkpoints, data, logs, runs
 EXPECTED_ERRORS = (runs.RunError, logs.LogError, checkpoints.CheckpointError, data.DataError)
 
 
-def parser(script: str, question: str, several: bool = False) -> argparse.ArgumentParser:
-    """A command line with RUN (or RUN ...), --runs-dir and --out, its help opened by the script's question."""
+def parser(script: str, question: str, several: bool = False, picture: bool = True) -> argparse.ArgumentParser:
+    """A command line with RUN (or RUN ...), --runs-dir and, for a picture, --out; the question opens its help."""
     words = argparse.ArgumentParser(prog=f"analysis/{script}.py", description=question, allow_abbrev=False)
     text = "a run: its name, its folder, or nothing for the latest"
     words.add_argument(
         "run", metavar="RUN", nargs="*" if several else "?", help=text + ("; several are overlaid" * several)
     )
     words.add_argument("--runs-dir", metavar="DIR", type=Path, default=Path("runs"), help="where runs are kept [runs]")
-    words.add_argument(
-        "--out", metavar="FILE", type=Path, help=f"the picture to write [{script}.png in the run's folder]"
-    )
+    if picture:
+        words.add_argument(
+            "--out", metavar="FILE", type=Path, help=f"the picture to write [{script}.png in the run's folder]"
+        )
     return words
 
 
