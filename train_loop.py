@@ -171,6 +171,8 @@ def train(invocation):
         settings = dataclasses.replace(settings, eager=True)
     devices.configure(settings.threads)
     device, device_name = devices.choose(settings.device)
+    precision, reason = devices.choose_precision(settings.precision, device)
+    settings = dataclasses.replace(settings, precision=precision)
     data = load_data(settings.data, settings.data_dir, settings.holdout)
     if not invocation.resume:
         folder = runs.create(invocation.runs_dir, runs.name_for(invocation.run, settings.recipe, data))
@@ -189,7 +191,7 @@ def train(invocation):
             logs.cut_back(folder, start or -1)  # a run that starts over describes its untouched network again
             diagnostics.cadence = runs.read_config(folder)["diagnostics"]["cadence"]
         else:
-            write_config(folder, training, diagnostics, device_name)
+            write_config(folder, training, diagnostics, device_name, reason)
         board = Board(folder, training) if settings.tensorboard else None
         log = logs.Logs(folder, mirror=board and board.row)
         recorder = logs.StepRecorder(log, steps_per_epoch, training.layer_probe.names)
@@ -253,7 +255,7 @@ def train(invocation):
         return complete or step == invocation.stop_at
 
 
-def write_config(folder, training, diagnostics, device_name):
+def write_config(folder, training, diagnostics, device_name, precision_reason):
     """Everything that decides the bits of this run, and what the diagnoses need to know of it."""
     settings, data, batches = training.settings, training.data, training.batches
     costs = None
@@ -263,6 +265,7 @@ def write_config(folder, training, diagnostics, device_name):
     pictures = (batches.images.numpy(), batches.labels.numpy(), data.test_images, data.test_labels)
     facts = {
         "device": device_name,
+        "precision_reason": precision_reason,
         "steps_per_epoch": training.steps_per_epoch,
         "total_steps": training.total_steps,
         "diagnostics": {"cadence": diagnostics.cadence, "cost_seconds": costs},

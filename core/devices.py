@@ -7,9 +7,11 @@ TensorFlow reads its environment and writes to standard error while it is being 
 import contextlib
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 
@@ -83,6 +85,58 @@ def choose(wanted: str) -> tuple[str, str]:
         )
     details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[index])
     return f"/GPU:{index}", details.get("device_name", f"GPU {index}")
+
+
+def choose_precision(wanted: str, device: str) -> tuple[str, str]:
+    """(float32 or bfloat16, the reason in words) for auto, float32 or bfloat16.
+
+    auto is bfloat16 on a GPU, and on a processor that has instructions for it (AVX512_BF16 or AMX) if
+    a stopwatch agrees: some have the instructions and are slower with them.
+    """
+    if wanted != "auto":
+        return wanted, "as asked for"
+    if device.startswith("/GPU"):
+        return "bfloat16", "the GPU multiplies bfloat16 natively"
+    if not {"avx512_bf16", "amx_bf16"} & processor_flags():
+        return "float32", "this processor has no instructions for bfloat16"
+    seconds = {precision: 0.0 for precision in ("float32", "bfloat16")}
+    tf = import_tensorflow()
+    with tf.device(device):
+        for precision in seconds:
+            seconds[precision] = convolution_seconds(precision)
+    ratio = seconds["float32"] / seconds["bfloat16"]
+    return "bfloat16" if ratio > 1.1 else "float32", f"a convolution in bfloat16 takes 1/{ratio:.1f} of float32's time"
+
+
+def convolution_seconds(precision: str, repeats: int = 7) -> float:
+    """Median seconds of one convolution, forward and backward, in that precision."""
+    tf = import_tensorflow()
+    x = tf.ones([128, 16, 16, 64], precision)
+    kernel = tf.ones([3, 3, 64, 64], precision)
+
+    @tf.function(autograph=False)
+    def work():
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            y = tf.nn.conv2d(x, kernel, 1, "SAME")
+        return [tf.reduce_max(g) for g in tape.gradient(y, [x, kernel])]
+
+    def timed():
+        began = time.perf_counter()
+        [g.numpy() for g in work()]
+        return time.perf_counter() - began
+
+    timed()  # traces and warms up
+    return statistics.median(timed() for _ in range(repeats))
+
+
+def processor_flags() -> set[str]:
+    """What the processor can do, as Linux names it; empty elsewhere."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return set(line.partition(":")[2].split())
+    return set()
 
 
 def processor_name() -> str:

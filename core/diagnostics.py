@@ -146,7 +146,7 @@ class Diagnostics:
         return [(step, NETWORK, name, value) for name, value in values.items()]
 
     def look_at_curvature(self, step, metrics=None) -> list[tuple]:
-        """Curvature along the gradient, the halves of the gradient noise scale, with the weights after the step."""
+        """Curvature along the gradient, the halves of the noise scale, with the weights after the step."""
         rows = [(step, NETWORK, "curvature", float(self.curvature(*self.fixed)))]
         if self.training.settings.batch_size >= probes.MICRO_BATCHES:
             g2, s = self.noise(tf.constant(step))
@@ -154,7 +154,7 @@ class Diagnostics:
         return rows
 
     def measured_costs(self, compiled, repeats: int = 5) -> tuple[dict[str, float], float]:
-        """({class: seconds of one look}, seconds of a step): medians, measured now; the training is put back as it was."""
+        """({class: seconds of one look}, seconds of a step): medians; the training is put back as it was."""
         training = self.training
         norms = compiled(
             lambda probe, tensors: probe.measure(tensors, tensors), [], training.settings.eager,

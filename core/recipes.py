@@ -17,7 +17,7 @@ NETWORKS = ("classic", "modern", "debug")  # the builders of core/model.py
 OPTIMIZERS = ("sgd", "adam")
 DATA_SETS = ("auto", "cifar10", "shapes10")
 DIAGNOSTICS = ("off", "light", "full")  # core/diagnostics.py
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16")
 TRAIN_IMAGES = {"cifar10": 50_000, "shapes10": 10_000}
 HOLDOUT_IMAGES = {"cifar10": 5_000, "shapes10": 1_000}
 
@@ -60,7 +60,11 @@ class Settings:
     crop: int = setting(0, "shift each training image by up to this many pixels (0 to 8), reflecting at the edge")
 
     device: str = setting("auto", "auto, cpu, gpu or gpu:K")
-    precision: str = setting("float32", "what the layers compute in; weights and loss stay float32", PRECISIONS)
+    precision: str = setting(
+        "float32",
+        "what the layers compute in; weights and loss stay float32. auto: whichever is faster here",
+        PRECISIONS,
+    )
     threads: int = setting(0, "processor threads for TensorFlow; 0: all. Another number gives other last bits")
     eager: bool = setting(False, "run the same step uncompiled, line by line: what a debugger wants")
 
@@ -127,8 +131,8 @@ RECIPES = {
     "classic": Settings(),
     # What ten years added: batch normalisation, augmentation, weight decay, warm-up and decay.
     "modern": Settings(
-        recipe="modern", network="modern", epochs=11, batch_size=125, learning_rate=0.1,
-        weight_decay=1e-3, warmup=0.2, flip=True, crop=2,
+        recipe="modern", network="modern", epochs=14, batch_size=125, learning_rate=0.1,
+        weight_decay=1e-3, warmup=0.2, label_smoothing=0.1, flip=True, crop=2, precision="auto",
     ),
     # Small enough to step through: a few thousand weights, eight drawn pictures at a time.
     "debug": Settings(
