@@ -1,0 +1,196 @@
+"""What is wrong with my run, how do we know, and what tells? Findings, most important first.
+
+    python analysis/diagnose.py               the latest run
+    python analysis/diagnose.py RUN --json    for programs
+    python analysis/diagnose.py --summary     a few lines: what `make train` ends with
+
+Reads a run's files only: no TensorFlow, an answer in a second or two. Rules and thresholds are in
+detectors.py, rival explanations and experiments in advice.py.
+"""
+
+import dataclasses
+import json
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from analysis import common
+from analysis.advice import ADVICE, place
+from analysis.detectors import DETECTORS, Finding
+from analysis.run import NotMeasured, Run, counted
+from core import runs
+
+WIDTH = 110  # of the report
+SEVERITIES = ("red", "amber", "note")  # the worst first
+MOST_MARKS = 5  # in a picture
+
+# What brings about what: {consequence: its possible causes, the deepest first}.
+BROKEN_STEP = ("zero-start", "large-start", "frozen-clock", "frozen-layer", "uphill", "rate-high")
+CAUSES = {
+    "bad-start": ("large-start",),
+    "exploding": ("large-start", "rate-high"),
+    "divergence": ("large-start", "frozen-clock", "uphill", "rate-high"),
+    "non-finite": ("large-start", "frozen-clock", "uphill", "rate-high", "exploding", "divergence"),
+    "spike": ("rate-high", "divergence"),
+    "dying-relu": ("zero-start", "large-start", "frozen-clock", "rate-high", "divergence"),
+    "vanishing": ("zero-start", "dying-relu", "double-softmax"),
+    "rate-low": ("zero-start", "frozen-clock", "double-softmax", "vanishing"),
+    "rate-high": ("zero-start", "frozen-clock"),
+    "frozen-layer": ("zero-start",),
+    "no-signal": (*BROKEN_STEP, "rate-low", "divergence", "dying-relu", "vanishing"),
+    "memorising-noise": ("exam-mode",),
+    "suspicious-test": ("leak", "exam-mode"),
+    "collapse": ("missing-class", *BROKEN_STEP, "exam-mode", "divergence", "dying-relu", "vanishing", "no-signal",
+                 "memorising-noise", "non-finite"),
+    "oscillation": ("exam-mode", "rate-high"),
+    "overfit": ("memorising-noise", "leak"),
+    "plateau": (*BROKEN_STEP, "double-softmax", "rate-low", "divergence", "dying-relu", "vanishing", "no-signal",
+                "collapse"),
+    "underfit": (*BROKEN_STEP, "double-softmax", "rate-low", "divergence", "dying-relu", "vanishing", "no-signal",
+                 "non-finite", "collapse", "oscillation"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All that was looked at: what was found, what was found in order, what could not be looked at and why."""
+
+    findings: tuple[Finding, ...]  # most important first
+    in_order: tuple[str, ...]
+    not_checked: dict[str, str]  # {id: reason}
+
+
+def examine(run: Run) -> Examination:
+    """Ask every detector; rank what they found and add the advice."""
+    found, in_order, not_checked = {}, [], {}
+    for name, detector in DETECTORS.items():
+        try:
+            finding = detector(run)
+        except NotMeasured as reason:
+            not_checked[name] = str(reason)
+            continue
+        if finding is None:
+            in_order.append(name)
+        else:
+            found[name] = finding
+    return Examination(tuple(advised(run, f) for f in ranked(found)), tuple(in_order), not_checked)
+
+
+def findings(run: Run) -> list[Finding]:
+    """What is wrong with the run, most important first; empty for a healthy one."""
+    return list(examine(run).findings)
+
+
+def ranked(found: dict[str, Finding]) -> list[Finding]:
+    """Causes before consequences, then the worst first, then in the order of DETECTORS.
+
+    A finding that another one of this run brings about says so. The cause of something red is red.
+    """
+    explained = {
+        name: next((cause for cause in CAUSES.get(name, ()) if cause in found), "") for name, finding in found.items()
+    }
+    severity = {name: SEVERITIES.index(finding.severity) for name, finding in found.items()}
+    for name, cause in explained.items():
+        if cause:
+            severity[cause] = min(severity[cause], severity[name])
+    order = list(DETECTORS)
+    names = sorted(found, key=lambda name: (bool(explained[name]), severity[name], order.index(name)))
+    return [
+        dataclasses.replace(found[name], severity=SEVERITIES[severity[name]], explained_by=explained[name])
+        for name in names
+    ]
+
+
+def advised(run: Run, finding: Finding) -> Finding:
+    """The finding with rivals, experiment, reading and the command that takes its step again."""
+    advice = ADVICE[finding.id]
+    command = advice.command(run)
+    return dataclasses.replace(
+        finding,
+        rivals=advice.rivals,
+        experiment=advice.experiment + (f": {command}" if command else ""),
+        read=f"docs/diagnostics.md#{finding.id}, {advice.read}",
+        replay=f"python analysis/replay.py {place(run)} --step {max(finding.step, 1)}",
+    )
+
+
+def marks(run: Run) -> list[tuple[int, str, str]]:
+    """(step, id, severity) of the findings worth a mark in a picture: red and amber, the most important few."""
+    return [(f.step, f.id, f.severity) for f in findings(run) if f.severity != "note"][:MOST_MARKS]
+
+
+def headline(run: Run, examination: Examination) -> str:
+    """`NAME: 1 red, 2 amber`, or that nothing was found."""
+    number = {word: sum(f.severity == word for f in examination.findings) for word in SEVERITIES}
+    checks = f"{counted(len(examination.in_order) + len(examination.findings), 'check')} made"
+    if examination.not_checked:
+        checks += f", {len(examination.not_checked)} not possible"
+    if not examination.in_order and not examination.findings:
+        return f"{run.name}: nothing to go by yet ({checks})."
+    if not number["red"] and not number["amber"]:
+        notes = f", {counted(number['note'], 'note')}" if number["note"] else ""
+        return f"{run.name}: healthy{notes} ({checks})."
+    return f"{run.name}: {', '.join(f'{n} {word}' for word, n in number.items() if n)} ({checks})."
+
+
+def report(run: Run, examination: Examination) -> str:
+    """Everything, for a reader at a terminal."""
+    lines = [headline(run, examination)]
+    for finding in examination.findings:
+        since = f"since step {finding.step:,}" if finding.step else "from the start"
+        lines += ["", f"{finding.severity.upper():<6}{finding.title}  [{finding.id}, {since}]"]
+        if finding.explained_by:
+            lines += item("because", f"{finding.explained_by}, see there, would bring this about")
+        for sentence in finding.evidence:
+            lines += item("evidence", sentence)
+        for rival in finding.rivals:
+            lines += item("or else", rival)
+        lines += item("to tell", finding.experiment)
+        lines += item("read", finding.read)
+        lines += item("replay", finding.replay)
+    lines += ["", *item("in order", ", ".join(examination.in_order) or "nothing could be checked")]
+    reasons = {}
+    for name, reason in examination.not_checked.items():
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        lines += item("unchecked", f"{', '.join(names)}: {reason}")
+    return "\n".join(lines)
+
+
+def item(word: str, text: str) -> list[str]:
+    """A word in the margin and its text beside it, in lines of WIDTH characters."""
+    margin = " " * 17
+    lines = textwrap.wrap(text, WIDTH - len(margin), break_on_hyphens=False, break_long_words=False)
+    return [f"      {word:<11}{lines[0]}"] + [margin + line for line in lines[1:]]
+
+
+def summary(run: Run, examination: Examination) -> str:
+    """The few lines at the end of a training: the headline, the causes, where to read on."""
+    lines = [f"diagnose {headline(run, examination)}"]
+    causes = [f for f in examination.findings if not f.explained_by]
+    for finding in causes[:3]:
+        since = f"step {finding.step:,}" if finding.step else "start"
+        lines.append(f"         {finding.severity}: {finding.title} ({finding.id}, {since})")
+    if examination.findings:
+        lines.append(f"         the evidence, and what to do: python analysis/diagnose.py {place(run)}")
+    return "\n".join(lines)
+
+
+def main(words) -> None:
+    """Examine the run and print what was asked for."""
+    run = Run(runs.find(words.run, words.runs_dir))
+    examination = examine(run)
+    if words.json:
+        print(json.dumps({"run": run.name, **dataclasses.asdict(examination)}, indent=2))
+    else:
+        print((summary if words.summary else report)(run, examination))
+
+
+if __name__ == "__main__":
+    command_line = common.parser("diagnose", __doc__.splitlines()[0], picture=False)
+    command_line.add_argument("--json", action="store_true", help="the same for programs")
+    command_line.add_argument("--summary", action="store_true", help="a few lines only")
+    common.answer(main, command_line.parse_args())
