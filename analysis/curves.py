@@ -110,8 +110,9 @@ def draw(found: list[Run], out: Path) -> None:
         for panel, column in ((loss, "loss"), (accuracy, "accuracy")):
             scale = 100 if column == "accuracy" else 1
             values = scale * run.steps[column]
-            panel.plot(passed, values, color=colour, alpha=0.15, linewidth=0.6, rasterized=True)
-            panel.plot(passed, common.smoothed(values), color=colour, linewidth=0.9, label=f"{label}batches, smoothed")
+            panel.plot(*common.envelope(passed, values), color=colour, alpha=0.15, linewidth=0.6, rasterized=True)
+            line = common.envelope(passed, common.smoothed(values))
+            panel.plot(*line, color=colour, linewidth=0.9, label=f"{label}batches, smoothed")
             at = run.epochs["step"] / run.steps_per_epoch
             panel.plot(
                 at, scale * run.epochs[f"train_{column}"], "o--", color=colour, markersize=4, label=f"{label}train"
@@ -130,7 +131,7 @@ def draw(found: list[Run], out: Path) -> None:
         for step in run.steps["step"][~np.isfinite(run.steps["loss"])][:1]:
             for panel in (loss, accuracy):
                 panel.axvline(step / run.steps_per_epoch, color="red", linestyle=":", label=f"{label}not a number")
-        rate.plot(passed, run.steps["learning_rate"], color=colour, label=run.name)
+        rate.plot(*common.envelope(passed, run.steps["learning_rate"]), color=colour, label=run.name)
     finite = np.concatenate([run.steps["loss"][np.isfinite(run.steps["loss"])] for run in found] or [np.empty(0)])
     if finite.size:  # the first wild steps must not squash the rest of the picture
         highest = max([np.percentile(finite, 99.5), *(run.epochs["test_loss"].max(initial=0) for run in found)])

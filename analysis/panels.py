@@ -39,8 +39,9 @@ def draw_all(run: Run, panels: dict, columns: int, title: str, out: Path) -> Non
             panel.set(xticks=[], yticks=[])
             panel.text(0.5, 0.5, textwrap.fill(lacking[name], 44), ha="center", va="center", color="dimgrey")
         else:
+            text = textwrap.fill(sentences[name].replace(" %", NO_BREAK + "%"), CAPTION)
             caption.annotate(
-                textwrap.fill(sentences[name].replace(" %", NO_BREAK + "%"), CAPTION), (0, 1), xytext=(-36, 0), textcoords="offset points", va="top",
+                text, (0, 1), xytext=(-36, 0), textcoords="offset points", va="top",
             ).set_in_layout(False)  # fmt: skip
     if not sentences:
         raise runs.RunError(f"{run.folder}: {next(iter(lacking.values()))}")
@@ -89,7 +90,7 @@ def line(panel, steps: np.ndarray, values: np.ndarray, colour, label: str, raw: 
     """One quantity over the run: raw values, pale, under their smoothed line; without `raw` the values are the line."""
     if raw:
         panel.plot(*common.envelope(steps, values), color=colour, alpha=0.2, linewidth=0.6, rasterized=True)
-        values = common.smoothed(values)
+        values = common.smoothed(values, max(0.02, 5 / len(values)))  # over five points at least
     panel.plot(*common.envelope(steps, values), color=colour, linewidth=1.6, marker=marker, markersize=4, label=label)
 
 
