@@ -71,19 +71,23 @@ def moving_average(x: np.ndarray, decay: float, block: int = 256) -> np.ndarray:
 
 
 def envelope(x: np.ndarray, y: np.ndarray, columns: int = 1500) -> tuple[np.ndarray, np.ndarray]:
-    """The same line with few points: of each of `columns` equal stretches of x its first, lowest, highest, last one.
+    """The same line in few points: first, lowest, highest and last value of each of `columns` equal stretches of x.
 
     On a screen of that many pixels it looks as the whole line does, peaks included. x [n] rises;
-    a short line comes back as it is. A value that is not finite neither is a peak nor hides one.
+    a short line comes back as it is. A value that is not finite hides no peak.
     """
     if len(x) <= 4 * columns:
         return x, y
-    column = np.minimum((x - x[0]) * (columns / (x[-1] - x[0])), columns - 1).astype(np.int64)
-    starts = np.flatnonzero(np.diff(column, prepend=-1))
-    ends = np.append(starts[1:], len(x)) - 1
-    lowest, highest = (np.lexsort((np.where(np.isfinite(y), sign * y, np.inf), column))[starts] for sign in (1, -1))
-    kept = np.unique(np.concatenate([starts, ends, lowest, highest]))
-    return x[kept], y[kept]
+    stretch = np.minimum((x - x[0]) * (columns / (x[-1] - x[0])), columns - 1).astype(np.int64)
+    begins = np.flatnonzero(np.diff(stretch, prepend=-1))
+    ends = np.append(begins[1:], len(x)) - 1
+    y = np.where(np.isfinite(y), y, np.nan)
+    lowest, highest = np.fmin.reduceat(y, begins), np.fmax.reduceat(y, begins)
+    middle = (x[begins] + x[ends]) / 2
+    return (
+        np.stack([x[begins], middle, middle, x[ends]], axis=1).ravel(),
+        np.stack([y[begins], lowest, highest, y[ends]], axis=1).ravel(),
+    )
 
 
 def layer_series(folder: Path) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:

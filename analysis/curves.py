@@ -114,12 +114,14 @@ def draw(found: list[Run], out: Path) -> None:
             line = common.envelope(passed, common.smoothed(values))
             panel.plot(*line, color=colour, linewidth=0.9, label=f"{label}batches, smoothed")
             at = run.epochs["step"] / run.steps_per_epoch
+            marked = max(len(at) // 40, 1)  # more marks would hide the line
             panel.plot(
-                at, scale * run.epochs[f"train_{column}"], "o--", color=colour, markersize=4, label=f"{label}train"
-            )
+                at, scale * run.epochs[f"train_{column}"], "o--", color=colour, markersize=4, markevery=marked,
+                label=f"{label}train",
+            )  # fmt: skip
             panel.plot(
                 at, scale * run.epochs[f"test_{column}"], "s-", color=test_colour, markersize=5, linewidth=2.2,
-                markeredgecolor="black", label=f"{label}{run.test_name}",
+                markeredgecolor="black", markevery=marked, label=f"{label}{run.test_name}",
             )  # fmt: skip
         if len(run.epochs["step"]):
             best = int(np.argmax(run.epochs["test_accuracy"]))

@@ -39,7 +39,8 @@ def draw_size(panel, run: Run) -> str:
     return (
         f"A weight of {table.layers[most]} is pushed hardest (median {in_words(typical[most])}), one of "
         f"{table.layers[least]} least ({in_words(typical[least])}). From the first tenth of the run to the last, "
-        f"{table.layers[changed]} changed most: from {in_words(begin[changed])} to {in_words(end[changed])}."
+        f"{table.layers[changed]} changed most: from {in_words(begin[changed])} to {in_words(end[changed])}. "
+        f"Lines are smoothed; pale: {panels.pale(table)}."
     )
 
 

@@ -16,6 +16,7 @@ from core import runs
 
 HOW = "`python train_loop.py --diagnostics full` measures it"
 PANEL_WIDTH, PANEL_HEIGHT = 5.8, 5.6  # inches, with the sentence
+MANY = 4000  # raw points of one line; more are drawn as a band of percentiles
 NO_BREAK = "\N{NO-BREAK SPACE}"
 CAPTION, CAPTION_SHARE = 68, 0.27  # characters of a line of it; its height as a share of the plot's
 
@@ -87,11 +88,28 @@ def lines(panel, table: Table, raw: bool = True, marker: str = "") -> None:
 
 
 def line(panel, steps: np.ndarray, values: np.ndarray, colour, label: str, raw: bool = True, marker: str = "") -> None:
-    """One quantity over the run: raw values, pale, under their smoothed line; without `raw` the values are the line."""
+    """One quantity over the run: its raw values, pale, under their smoothed line; without `raw` only the values."""
+    if raw and len(steps) <= MANY:
+        panel.plot(steps, values, color=colour, alpha=0.2, linewidth=0.6, rasterized=True)
+    elif raw:
+        panel.fill_between(*band(steps, values), color=colour, alpha=0.15, linewidth=0, rasterized=True)
     if raw:
-        panel.plot(*common.envelope(steps, values), color=colour, alpha=0.2, linewidth=0.6, rasterized=True)
         values = common.smoothed(values, max(0.02, 5 / len(values)))  # over five points at least
     panel.plot(*common.envelope(steps, values), color=colour, linewidth=1.6, marker=marker, markersize=4, label=label)
+
+
+def pale(table: Table) -> str:
+    """What the pale part of `lines` is, in words."""
+    return "single steps" if len(table.steps) <= MANY else "the middle 80 % of the steps around"
+
+
+def band(steps: np.ndarray, values: np.ndarray, stretches: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(middle step, 10th percentile, 90th percentile) of every equal stretch of the run that has values."""
+    inner = np.searchsorted(steps, np.linspace(steps[0], steps[-1], stretches + 1)[1:-1])
+    parts = [part for part in np.split(np.arange(len(steps)), inner) if len(part)]
+    middle = np.array([steps[part].mean() for part in parts])
+    low, high = np.array([np.percentile(values[part], [10, 90]) for part in parts]).T
+    return middle, low, high
 
 
 def name_lines(panel, columns: int = 2) -> None:
@@ -102,6 +120,7 @@ def name_lines(panel, columns: int = 2) -> None:
 def over_the_run(panel, run: Run) -> None:
     """Steps below, epochs above."""
     panel.set_xlabel("steps")
+    panel.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
     epochs = panel.secondary_xaxis(
         "top", functions=(lambda step: step / run.steps_per_epoch, lambda epoch: epoch * run.steps_per_epoch)
     )
@@ -119,7 +138,8 @@ def log_scale(panel) -> None:
     """A logarithmic y axis whose numbers are written out: 0.02, not 2 x 10^-2."""
     panel.set_yscale("log")
     low, high = panel.get_ylim()
-    panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
+    tens = ticker.LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,))
+    panel.yaxis.set_major_locator(ticker.MaxNLocator(6) if high < 4 * low else tens)
     panel.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     panel.yaxis.set_minor_formatter(ticker.NullFormatter())
 
