@@ -132,7 +132,8 @@ def headline(run: Run, examination: Examination) -> str:
         return f"{run.name}: nothing to go by yet ({checks})."
     if not number["red"] and not number["amber"]:
         notes = f", {counted(number['note'], 'note')}" if number["note"] else ""
-        return f"{run.name}: healthy{notes} ({checks})."
+        enough = len(examination.in_order) > len(examination.not_checked)
+        return f"{run.name}: {'healthy' if enough else 'nothing wrong as far as can be told'}{notes} ({checks})."
     return f"{run.name}: {', '.join(f'{n} {word}' for word, n in number.items() if n)} ({checks})."
 
 

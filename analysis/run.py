@@ -89,8 +89,9 @@ class Run:
         # A torn file may lack the last layers of its last step: only steps that all layers have.
         steps = min((steps for steps, _ in series.values()), key=len, default=np.empty(0, np.int64))
         if len(steps) < max(rows, 1):
-            how = f"was measured at {counted(len(steps), 'step')} only" if len(steps) else "was not measured"
-            raise NotMeasured(f"{quantity} {how}; see --diagnostics of train_loop.py")
+            if len(steps):
+                raise NotMeasured(f"it takes {quantity} at {rows} steps, the run has it at {len(steps)}")
+            raise NotMeasured(f"{quantity} was not measured; see --diagnostics of train_loop.py")
         values = np.stack([values[: len(steps)] for _, values in series.values()], axis=1)
         return Table(steps, tuple(series), values)
 
