@@ -36,7 +36,7 @@ def draw_all(run: Run, panels: dict, columns: int, title: str, out: Path) -> Non
         try:
             sentences[name] = draw(panel, run)
         except NotMeasured as lack:
-            lacking[name] = f"{lack}; {HOW}"
+            lacking[name] = f"{str(lack).partition(';')[0]}; {HOW}"
             panel.set(xticks=[], yticks=[])
             panel.text(0.5, 0.5, textwrap.fill(lacking[name], 44), ha="center", va="center", color="dimgrey")
         else:

@@ -1,0 +1,88 @@
+"""Curvature drawn: counted against 2 / learning rate, promises against outcomes, the noise scale by hand."""
+
+import numpy as np
+import pytest
+from made_runs import MadeRun
+from matplotlib import pyplot
+from runner import run
+
+from analysis import common, curvature
+from analysis.run import NotMeasured
+
+STEPS = np.array([1, 2, 5, 10, 20, 50, 100])
+
+
+def made_run(**quantities) -> MadeRun:
+    """A run with these quantities of the whole network at STEPS, at a learning rate of 0.04."""
+    made = MadeRun(epochs=1)
+    made.steps["learning_rate"] = np.full(100, 0.04)
+    for quantity, values in quantities.items():
+        made.layers[quantity] = {"network": (STEPS, np.broadcast_to(np.float64(values), len(STEPS)))}
+    return made
+
+
+def says(tmp_path, draw, **quantities) -> str:
+    found = made_run(**quantities).write(tmp_path)
+    drawing, axes = common.figure(1, 1)
+    try:
+        sentence = draw(axes[0, 0], found)
+        drawing.canvas.draw()
+    finally:
+        pyplot.close(drawing)
+    return sentence
+
+
+def test_curvature_is_counted_against_two_over_the_rate(tmp_path):
+    words = says(tmp_path, curvature.draw_curvature, curvature=[10, 20, 30, 60, 51, 49, 12])  # 2 / 0.04 = 50
+    assert "Median 30, highest 60 at step 10; above 2 / learning rate in 2 of 7 measurements. The red" in words
+    assert "not a verdict" in words and "momentum" in words
+
+
+def test_a_negative_curvature_is_drawn_and_counted(tmp_path):
+    words = says(tmp_path / "a", curvature.draw_curvature, curvature=[10, -5, 30, -60, 51, 49, 12])
+    assert "below zero in 2" in words
+    assert "below zero in 7" in says(tmp_path / "b", curvature.draw_curvature, curvature=-1.0)
+
+
+def test_promises_against_outcomes(tmp_path):
+    words = says(
+        tmp_path, curvature.draw_scatter, predicted_change=[-0.4, -0.2, -0.1, -0.1, -0.1, -0.05, -0.05],
+        actual_change=[-0.2, -0.3, 0.1, -0.05, -0.05, -0.04, -0.06],
+    )  # fmt: skip
+    assert "7 steps measured: on the step's own batch the loss fell in 6 and rose in 1. In 5 it did less" in words
+    assert "Sum of the promises -1, of what came -0.6" in words
+    assert "Sum of the promises 0" in says(tmp_path / "b", curvature.draw_scatter, predicted_change=0, actual_change=0)
+
+
+def test_step_quality_and_its_shares(tmp_path):
+    words = says(tmp_path / "a", curvature.draw_quality, step_quality=[1, 0.9, 0.8, 0.4, 0.2, -0.5, 0.7])
+    assert "Median 0.70" in words
+    assert "57 % of the measured steps reached 0.5, 29 % lie between 0 and 0.5" in words and "14 % below 0" in words
+    words = says(tmp_path / "b", curvature.draw_quality, step_quality=[1, 1, 1, 1, 1, 1, 5000])
+    assert "57" not in words and "100 % of the measured steps reached 0.5" in words
+
+
+@pytest.mark.parametrize(
+    "noise, meaning", [(2.0, "a smaller one would do"), (20.0, "about as large"), (2000.0, "a larger batch")]
+)
+def test_the_noise_scale_is_a_ratio_of_means(tmp_path, noise, meaning):
+    """Mean of S over mean of G2, not the mean of the quotients: single G2 may be negative."""
+    signal = np.array([0.3, -0.1, 0.2, 0.3, -0.1, 0.2, 0.6])  # mean 0.2
+    words = says(tmp_path, curvature.draw_noise, noise_g2=signal, noise_s=noise)
+    assert f"over all 7 measurements: {noise / 0.2:,.0f} images" in words and meaning in words
+
+
+def test_too_little_signal_is_said_and_not_drawn(tmp_path):
+    with pytest.raises(NotMeasured, match="too few measurements"):
+        says(tmp_path, curvature.draw_noise, noise_g2=-1.0, noise_s=1.0)
+
+
+def test_the_script_draws_what_is_there_and_names_what_is_not(tmp_path):
+    made_run(curvature=20.0, step_quality=0.8, predicted_change=-0.1, actual_change=-0.08).write(tmp_path)
+    done = run("analysis/curvature.py", "--runs-dir", tmp_path)
+    assert (tmp_path / "it" / "curvature.png").stat().st_size > 50_000
+    assert "Step quality over the run: Median 0.80" in done.stdout
+    assert "noise_g2 was not measured; `python train_loop.py --diagnostics full` measures it." in done.stdout
+    MadeRun(epochs=1).write(tmp_path, "light")
+    done = run("analysis/curvature.py", "--runs-dir", tmp_path, status=1)
+    assert "curvature was not measured; `python train_loop.py --diagnostics full` measures it" in done.stderr
