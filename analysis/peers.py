@@ -1,4 +1,4 @@
-"""The same network in other hands: what this project's speed and numbers are compared with."""
+"""The same network in Keras's hands, and the machine's matrix product: what this project's speed is compared with."""
 
 import time
 
@@ -11,49 +11,55 @@ import numpy as np
 from core import layers, model
 from core.batches import standardize
 
+# How Keras says each layer. A layer that is new to core/layers/ gets its line here and in torch_peers.BUILDERS.
+KERAS_BUILDERS = {
+    layers.Convolution: lambda layer: tf.keras.layers.Conv2D(
+        layer.out_channels, layer.kernel_size, layer.stride, layer.padding.lower(), use_bias=layer.bias is not None
+    ),
+    layers.Dense: lambda layer: tf.keras.layers.Dense(layer.out_features, use_bias=layer.bias is not None),
+    layers.BatchNormalization: lambda layer: tf.keras.layers.BatchNormalization(
+        momentum=layer.momentum, epsilon=layer.epsilon
+    ),
+    layers.MaxPooling: lambda layer: tf.keras.layers.MaxPooling2D(
+        layer.kernel_size, layer.stride, layer.padding.lower()
+    ),
+    layers.AveragePooling: lambda layer: tf.keras.layers.AveragePooling2D(
+        layer.kernel_size, layer.stride, layer.padding.lower()
+    ),
+    layers.ReLU: lambda layer: tf.keras.layers.ReLU(),
+    layers.GELU: lambda layer: tf.keras.layers.Activation("gelu"),
+    layers.Dropout: lambda layer: tf.keras.layers.Dropout(layer.rate),
+    layers.Flatten: lambda layer: tf.keras.layers.Flatten(),
+}
+KERAS_WEIGHTS = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")  # as get_weights() orders them
+
 
 def keras_twin(network: model.CNN):
     """A tf.keras.Sequential of the same layers with the same weights, ending in logits."""
-    builders = {
-        layers.Convolution: lambda layer: tf.keras.layers.Conv2D(
-            layer.out_channels, layer.kernel_size, layer.stride, layer.padding.lower(), use_bias=layer.bias is not None
-        ),
-        layers.MaxPooling: lambda layer: tf.keras.layers.MaxPooling2D(
-            layer.kernel_size, layer.stride, layer.padding.lower()
-        ),
-        layers.AveragePooling: lambda layer: tf.keras.layers.AveragePooling2D(
-            layer.kernel_size, layer.stride, layer.padding.lower()
-        ),
-        layers.Dense: lambda layer: tf.keras.layers.Dense(layer.out_features, use_bias=layer.bias is not None),
-        layers.ReLU: lambda layer: tf.keras.layers.ReLU(),
-        layers.GELU: lambda layer: tf.keras.layers.Activation("gelu"),
-        layers.Dropout: lambda layer: tf.keras.layers.Dropout(layer.rate),
-        layers.Flatten: lambda layer: tf.keras.layers.Flatten(),
-        layers.BatchNormalization: lambda layer: tf.keras.layers.BatchNormalization(
-            momentum=layer.momentum, epsilon=layer.epsilon
-        ),
-    }
-    twin = tf.keras.Sequential([tf.keras.Input(model.IMAGE_SHAPE), *(builders[type(x)](x) for x in network.layers)])
-    with_weights = [layer for layer in network.layers if layer.parameters]
-    for layer, copy in zip(with_weights, [x for x in twin.layers if x.weights]):
-        copy.set_weights([variable.numpy() for variable in layer.parameters + layer.statistics])
+    copies = [KERAS_BUILDERS[type(layer)](layer) for layer in network.layers]
+    twin = tf.keras.Sequential([tf.keras.Input(model.IMAGE_SHAPE), *copies])
+    for layer, copy in zip(network.layers, copies):
+        weights = [getattr(layer, name, None) for name in KERAS_WEIGHTS]
+        copy.set_weights([weight.numpy() for weight in weights if weight is not None])
     return twin
 
 
-class _SecondEpoch(tf.keras.callbacks.Callback):
-    """The seconds that the second of two epochs took; the first one compiles and warms up."""
+class _Clock(tf.keras.callbacks.Callback):
+    """The time at the end of each step."""
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.began = time.perf_counter()
+    def __init__(self):
+        super().__init__()
+        self.times = []
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.seconds = time.perf_counter() - self.began
+    def on_train_batch_end(self, batch, logs=None):
+        self.times.append(time.perf_counter())
 
 
-def keras_images_per_second(settings, data, steps: int, jit_compile) -> float:
-    """Training speed of Keras `fit` on the settings' network, batch size and precision, over `steps` steps.
+def keras_images_per_second(settings, data, steps: int, warm_up: int, jit_compile) -> float:
+    """Training speed of Keras `fit` over `steps` steps, after `warm_up` (1 or more) that are not timed.
 
-    As its own guides have it: pictures as float32 arrays, shuffled by `fit`, accuracy as a metric.
+    The settings' network, batch size and precision. As Keras's own guides have it: pictures as
+    float32 arrays, shuffled by `fit`, accuracy as a metric; SGD with Nesterov momentum.
     jit_compile: "auto", what Keras does when not asked, or False, its plain graph.
     """
     if settings.precision == "bfloat16":
@@ -65,12 +71,33 @@ def keras_images_per_second(settings, data, steps: int, jit_compile) -> float:
         metrics=["accuracy"],
         jit_compile=jit_compile,
     )
-    count = steps * settings.batch_size
+    count = (warm_up + steps) * settings.batch_size
     images = np.resize(standardize(data.train_images[:count]).numpy(), (count, *model.IMAGE_SHAPE))
     labels = np.resize(data.train_labels[:count], count)
-    timer = _SecondEpoch()
-    twin.fit(images, labels, batch_size=settings.batch_size, epochs=2, verbose=0, callbacks=[timer])
-    return count / timer.seconds
+    clock = _Clock()
+    twin.fit(images, labels, batch_size=settings.batch_size, verbose=0, callbacks=[clock])
+    return steps * settings.batch_size / (clock.times[-1] - clock.times[warm_up - 1])
+
+
+def matrix_product_gflops(precision: str, sizes=(2048, 3072), seconds: float = 0.5) -> float:
+    """GFLOP/s of this machine's matrix product, the best of `sizes` and repetitions: the roof over every network.
+
+    precision: float32 or bfloat16. A product of two n x n matrices is 2 n^3 operations; each size
+    is repeated for `seconds` after two products that are not timed.
+    """
+    product = tf.function(tf.matmul)
+    fastest = 0.0
+    for size in sizes:
+        matrix = tf.cast(tf.random.stateless_normal([size, size], [0, size]), precision)
+        for _ in range(2):
+            product(matrix, matrix)
+        tf.test.experimental.sync_devices()
+        stop = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < stop:
+            product(matrix, matrix)
+            tf.test.experimental.sync_devices()
+            fastest = max(fastest, 2 * size**3 / (time.perf_counter() - began) / 1e9)
+    return fastest
 
 
 def keras_tutorial(data, epochs: int = 10) -> tuple[float, float, int]:
