@@ -17,30 +17,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from analysis import common
-from core import logs, runs
+from analysis import common, diagnose
+from analysis.run import Run, counted
+from core import runs
 
 SECONDS_BETWEEN = 5  # with --follow
+MARK_COLOURS = {"red": "#c00000", "amber": "#b8860b"}
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
-
-
-class Run:
-    """One run as its files tell it: config, steps and epochs as arrays."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.config = runs.read_config(folder)
-        self.steps = logs.read(folder, logs.STEPS)
-        self.epochs = logs.read(folder, logs.EPOCHS)
-        self.name = self.config["run"]
-        self.data_title = self.config["data"]["title"]
-        self.test_name = "hold-out" if self.config["settings"]["holdout"] else "test"
-        self.steps_per_epoch = self.config["steps_per_epoch"]
-
-    @property
-    def complete(self) -> bool:
-        """Whether the last step has been taken and examined."""
-        return self.config["total_steps"] in self.epochs["step"]
 
 
 def verdict(run: Run) -> str:
@@ -65,8 +48,8 @@ def verdict(run: Run) -> str:
     gap = 100 * (train[last] - test[last])
     best = int(np.argmax(test))
     words = [
-        f"{run.name}: after {count(epochs['epoch'][last], 'epoch')}, {run.test_name} accuracy {100 * test[last]:.1f} % "
-        f"± {error:.1f} on {run.data_title}, train {100 * train[last]:.1f} %: a gap of {gap:.1f} points"
+        f"{run.name}: after {counted(epochs['epoch'][last], 'epoch')}, {run.test_name} accuracy {100 * test[last]:.1f} "
+        f"% ± {error:.1f} on {run.data_title}, train {100 * train[last]:.1f} %: a gap of {gap:.1f} points"
         + (", none to speak of." if gap < 2 else "." if gap < 10 else ": it also learns its pictures by heart.")
     ]
     if len(test) > 1:
@@ -81,9 +64,11 @@ def verdict(run: Run) -> str:
         since = max(len(test) // 3, 1)
         gained = 100 * (test[last] - test[last - since])
         if gained > 2 * error:
-            words.append(f"Still improving: {gained:+.1f} points in the last {count(since, 'epoch')}.")
+            words.append(f"Still improving: {gained:+.1f} points in the last {counted(since, 'epoch')}.")
         else:
-            words.append(f"No longer improving beyond noise: {gained:+.1f} points in the last {count(since, 'epoch')}.")
+            words.append(
+                f"No longer improving beyond noise: {gained:+.1f} points in the last {counted(since, 'epoch')}."
+            )
         turn = int(np.argmin(epochs["test_loss"]))
         rise = 100 * (epochs["test_loss"][last] / epochs["test_loss"][turn] - 1)
         if rise > 5 and epochs["train_loss"][last] < epochs["train_loss"][turn]:
@@ -92,11 +77,6 @@ def verdict(run: Run) -> str:
                 "while train loss fell."
             )
     return " ".join(words)
-
-
-def count(number: int, noun: str) -> str:
-    """`1 epoch`, `3 epochs`."""
-    return f"{number} {noun}" + ("s" if number != 1 else "")
 
 
 def draw(found: list[Run], out: Path) -> None:
@@ -138,6 +118,8 @@ def draw(found: list[Run], out: Path) -> None:
     if finite.size:  # the first wild steps must not squash the rest of the picture
         highest = max([np.percentile(finite, 99.5), *(run.epochs["test_loss"].max(initial=0) for run in found)])
         loss.set_ylim(0, 1.05 * highest)
+    if len(found) == 1:
+        draw_marks(loss, found[0])
     loss.set(title="Loss", xlabel="epochs", ylabel="cross-entropy (nats)")
     accuracy.set(title="Accuracy", xlabel="epochs", ylabel="%")
     rate.set(title="Learning rate", xlabel="epochs", ylabel="learning rate")
@@ -156,6 +138,20 @@ def draw(found: list[Run], out: Path) -> None:
     drawing.suptitle(", ".join(dict.fromkeys(f"{run.name} on {run.data_title}" for run in found)), fontsize="large")
     drawing.supxlabel("\n".join(wrapped(verdict(run), 200) for run in found), fontsize="medium", x=0.01, ha="left")
     common.save(drawing, out)
+
+
+def draw_marks(panel, run: Run) -> None:
+    """A thin line where each finding of analysis/diagnose.py begins, its name written along it."""
+    at_step = {}
+    for step, name, severity in diagnose.marks(run):
+        at_step.setdefault(step, []).append((name, severity))
+    for step, named in at_step.items():
+        colour = MARK_COLOURS[named[0][1]]  # the worst comes first
+        panel.axvline(step / run.steps_per_epoch, color=colour, linewidth=0.9, linestyle="--")
+        panel.annotate(
+            ", ".join(name for name, _ in named), (step / run.steps_per_epoch, 0.02), color=colour, fontsize="small",
+            xycoords=("data", "axes fraction"), xytext=(2, 0), textcoords="offset points", rotation=90, va="bottom",
+        )  # fmt: skip
 
 
 def wrapped(text: str, width: int) -> str:

@@ -354,9 +354,9 @@ def frozen_clock(run: Run) -> Finding | None:
 
     Rate: red if it never changes over at least 20 steps while the schedule of config.json changes by 10 %; amber
     if it is off the schedule by more than 1 % of the peak at 10 steps or more [H] (core/schedules.py was changed).
-    Adam: the size of its step, r_t = rms(d) / rate with rms(d) = update_ratio |w| / sqrt n, cannot exceed
-    sqrt(t sum a_k^2) <= 1.05 for t <= 10 (Cauchy-Schwarz, a_k the weights of the corrected first moment, second
-    moments nearly equally weighted). With t stuck at 1 it does: red if r_t > 1.1 at two steps from 2 to 10.
+    Adam, at step 2: its step of size r_t = |d_t| / rate_t should shrink by (r_2/r_1)^2 = (1 + rho) / 2, where rho says
+    how much the two gradients agree, measured by their cosine; with t stuck at 1 it is 1.8 times that. Red if
+    2 (r_2/r_1)^2 - 1 exceeds the cosine by 0.3 (median over layers) [H].
     """
     least, change, off_by, long = 20, 0.1, 0.01, 10
     steps, rate = run.steps["step"], run.steps["learning_rate"]
@@ -384,25 +384,22 @@ def frozen_clock(run: Run) -> Finding | None:
 
 def adams_clock(run: Run) -> Finding | None:
     """The second half of `frozen_clock`."""
-    highest, last, times = 1.1, 10, 2
-    ratio, weight = run.table("update_ratio"), run.table("weight_norm")
-    norm, rms = run.table("gradient_norm"), run.table("gradient_rms")
-    early = (ratio.steps >= 2) & (ratio.steps <= last)
-    if early.sum() < times:
-        raise NotMeasured(f"the norms of steps 2 to {last} were not written")
+    excess = 0.3
+    ratio, weight, cosine = (run.table(name, 2) for name in ("update_ratio", "weight_norm", "gradient_cosine"))
+    if ratio.steps[:2].tolist() != [1, 2]:
+        raise NotMeasured("the norms of steps 1 and 2 were not written")
     with np.errstate(divide="ignore", invalid="ignore"):
-        root_n = np.nanmedian(norm.values / rms.values, axis=0)  # [L] sqrt of the kernel's size
-        rate = run.steps["learning_rate"][np.searchsorted(run.steps["step"], ratio.steps[early])]
-        size = ratio.values[early] * weight.values[early] / root_n / rate[:, None]  # [S,L] r_t
-    over = np.nanmax(np.where(np.isfinite(size), size, 0), axis=1) > highest
-    if over.sum() < times:
+        size = ratio.values[:2] * weight.values[:2] / run.steps["learning_rate"][:2, None]  # [2,L] r_1, r_2
+        shrunk = (size[1] / size[0]) ** 2  # [L]
+    agree = cosine.values[1]
+    if not np.isfinite(shrunk).all() or np.median(2 * shrunk - 1 - agree) <= excess:
         return None
-    worst = np.unravel_index(np.nanargmax(size), size.shape)
     return Finding(
-        "frozen-clock", "Adam's steps are larger than Adam can take: its clock stands still", RED,
-        int(ratio.steps[early][over][0]),
-        (f"at step {ratio.steps[early][worst[0]]} the step of '{ratio.layers[worst[1]]}' is {size[worst]:.2f} times "
-         "the learning rate (root mean square); corrected for its start it is at most 1.05 in the first ten steps",),
+        "frozen-clock", "Adam's correction of its start stands still", RED, 2,
+        (f"per unit of the rate, its second step is {math.sqrt(np.median(shrunk)):.2f} times as long as its first "
+         f"(median over layers); two gradients with a cosine of {np.median(agree):.2f} make that about "
+         f"{math.sqrt((1 + np.median(agree)) / 2):.2f}, and {1.344 * math.sqrt((1 + np.median(agree)) / 2):.2f} if the "
+         "correction takes every step for the first",),
     )  # fmt: skip
 
 
@@ -717,24 +714,22 @@ def vanishing(run: Run) -> Finding | None:
 def dying_relu(run: Run) -> Finding | None:
     """Channels that are off for every image, and so get no gradient and stay off.
 
-    Rule: a channel is dead if it is 0 for all of 1,000 images everywhere. In some layer >= 20 % [H] dead: amber,
-    >= 50 % (SageMaker Debugger): red; at two measurements in a row, and over after < 15 % [H].
+    Rule: a channel is dead if it is 0 for all of 1,000 images everywhere. In some layer >= 50 % dead (SageMaker
+    Debugger) at the last two measurements: amber; >= 90 % [H], which cuts the signal: red. It began when the share
+    rose above 40 % [H] for good. (A wide layer on an easy task loses a third of its channels and nothing else.)
     """
-    amber, red, over, rows = 0.2, 0.5, 0.15, 2
+    amber, red, over, rows = 0.5, 0.9, 0.4, 2
     table = run.table("dead_channels", rows)
-    worst = None
-    for i, name in enumerate(table.layers):
-        share = table.values[:, i]
-        at = in_a_row(share >= amber, share >= over, rows)
-        if at is not None and share[-1] >= over and (worst is None or share[-1] > worst[2]):
-            worst = name, at, float(share[-1]), share
-    if worst is None:
+    lasting = table.values[-rows:].min(axis=0)  # [L]
+    worst = int(np.argmax(lasting))
+    if lasting[worst] < amber:
         return None
-    name, at, last, share = worst
-    dead = (share[-rows:] >= red).all()
+    name, share = table.layers[worst], table.values[:, worst]
+    first = int(np.flatnonzero(share < over)[-1] + 1) if (share < over).any() else 0
     return Finding(
-        "dying-relu", f"Much of layer '{name}' is off for every image", RED if dead else AMBER, int(table.steps[at]),
-        (f"{percent(last)} of its channels are 0 for all 1,000 images at step {table.steps[-1]:,}; "
+        "dying-relu", f"Much of layer '{name}' is off for every image", RED if lasting[worst] >= red else AMBER,
+        int(table.steps[first]),
+        (f"{percent(share[-1])} of its channels are 0 for all 1,000 images at step {table.steps[-1]:,}; "
          f"{percent(share[0])} were at step {table.steps[0]:,}",
          "all layers at the end: " + ", ".join(f"{n} {percent(v)}" for n, v in zip(table.layers, table.values[-1]))),
     )  # fmt: skip

@@ -35,21 +35,21 @@ CAUSES = {
     "divergence": ("large-start", "frozen-clock", "uphill", "rate-high"),
     "non-finite": ("large-start", "frozen-clock", "uphill", "rate-high", "exploding", "divergence"),
     "spike": ("rate-high", "divergence"),
-    "dying-relu": ("zero-start", "large-start", "frozen-clock", "rate-high", "divergence"),
+    "dying-relu": ("zero-start", "large-start", "frozen-clock", "rate-high", "divergence", "no-signal"),
     "vanishing": ("zero-start", "dying-relu", "double-softmax"),
     "rate-low": ("zero-start", "frozen-clock", "double-softmax", "vanishing"),
     "rate-high": ("zero-start", "frozen-clock"),
     "frozen-layer": ("zero-start",),
-    "no-signal": (*BROKEN_STEP, "rate-low", "divergence", "dying-relu", "vanishing"),
+    "no-signal": (*BROKEN_STEP, "rate-low", "divergence", "vanishing"),
     "memorising-noise": ("exam-mode",),
     "suspicious-test": ("leak", "exam-mode"),
-    "collapse": ("missing-class", *BROKEN_STEP, "exam-mode", "divergence", "dying-relu", "vanishing", "no-signal",
+    "collapse": ("missing-class", *BROKEN_STEP, "exam-mode", "divergence", "no-signal", "dying-relu", "vanishing",
                  "memorising-noise", "non-finite"),
     "oscillation": ("exam-mode", "rate-high"),
     "overfit": ("memorising-noise", "leak"),
-    "plateau": (*BROKEN_STEP, "double-softmax", "rate-low", "divergence", "dying-relu", "vanishing", "no-signal",
+    "plateau": (*BROKEN_STEP, "double-softmax", "rate-low", "divergence", "no-signal", "dying-relu", "vanishing",
                 "collapse"),
-    "underfit": (*BROKEN_STEP, "double-softmax", "rate-low", "divergence", "dying-relu", "vanishing", "no-signal",
+    "underfit": (*BROKEN_STEP, "double-softmax", "rate-low", "divergence", "no-signal", "dying-relu", "vanishing",
                  "non-finite", "collapse", "oscillation"),
 }  # fmt: skip
 
@@ -118,8 +118,9 @@ def advised(run: Run, finding: Finding) -> Finding:
 
 
 def marks(run: Run) -> list[tuple[int, str, str]]:
-    """(step, id, severity) of the findings worth a mark in a picture: red and amber, the most important few."""
-    return [(f.step, f.id, f.severity) for f in findings(run) if f.severity != "note"][:MOST_MARKS]
+    """(step, id, severity) of the findings worth a mark in a picture: the causes, red and amber, the worst few."""
+    worth = [f for f in findings(run) if f.severity != "note" and not f.explained_by]
+    return [(f.step, f.id, f.severity) for f in worth[:MOST_MARKS]]
 
 
 def headline(run: Run, examination: Examination) -> str:

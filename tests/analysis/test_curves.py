@@ -24,7 +24,7 @@ def write_run(runs_dir, name, train=(), test=(), losses=None, test_images=10_000
     for step, loss in enumerate(losses, start=1):
         log.append(logs.STEPS, [step, (step - 1) // 10 + 1, float(loss), 0.5, 0.1, 1.0])
     for epoch, (one, other) in enumerate(zip(train, test), start=1):
-        log.append(logs.EPOCHS, [epoch, 10 * epoch, *one, *other])
+        log.append(logs.EPOCHS, [epoch, 10 * epoch, *one, *other, 0.0, 0.0])
     log.close()
     return folder
 
@@ -84,6 +84,17 @@ def test_the_script_draws_the_latest_run_several_runs_and_where_it_is_told(tmp_p
     assert "one: after 2 epochs" in done.stdout
     picture = (tmp_path / "new" / "both.svg").read_text()
     assert picture.startswith("<?xml") and not list((tmp_path / "new").glob(".partial*"))
+
+
+def test_findings_are_marked_where_they_begin(tmp_path):
+    losses = np.full(30, 2.0)
+    losses[-1] = np.nan  # the 30th step, at the end of epoch 3
+    write_run(tmp_path, "lost", losses=losses, train=[(1.5, 0.5)], test=[(1.6, 0.4)])
+    run("analysis/curves.py", "--runs-dir", tmp_path, "--out", tmp_path / "it.svg")
+    assert "<!-- non-finite -->" in (tmp_path / "it.svg").read_text()
+    write_run(tmp_path, "well", losses=np.linspace(2.3, 1.9, 30), train=[(1.5, 0.5)], test=[(1.6, 0.4)])
+    run("analysis/curves.py", "--runs-dir", tmp_path, "--out", tmp_path / "it.svg")
+    assert "non-finite" not in (tmp_path / "it.svg").read_text()
 
 
 def test_following_ends_with_the_run(tmp_path):
