@@ -1,0 +1,312 @@
+"""A step taken again is the step that was logged, bit for bit; and the run it belongs to is only read."""
+
+import functools
+import io
+import json
+import random
+import shutil
+
+import numpy as np
+import pytest
+from runner import run
+
+import train_loop
+from analysis import common, replay
+from core import checkpoints, data, logs, runs
+from core.recipes import parse
+
+SMALL = ("--recipe", "debug", "--no-eager", "--data", "shapes10", "--batch-size", 500, "--epochs", 3)
+SMALL += ("--checkpoint-every", 7)  # 60 steps
+OFF = ("--diagnostics", "off")
+SHORT = ("--steps", 12, "--batch-size", 32, "--data", "shapes10", "--checkpoint-every", 5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def already_awake():
+    """Draw the pictures of a data set once, leave TensorFlow as tests/conftest.py configured it, draw small sheets."""
+    with pytest.MonkeyPatch.context() as patch:
+        load = functools.cache(data.load)
+        patch.setattr(train_loop, "load_data", load)
+        patch.setattr(replay, "load_data", load)
+        patch.setattr(replay.devices, "configure", lambda threads: None)
+        patch.setattr(replay, "SHOWN", 3)
+        yield
+
+
+def train_here(runs_dir, name, *words):
+    """A run of train_loop.py, in this process. Returns its folder."""
+    train_loop.train(parse(["--runs-dir", str(runs_dir), "--run", name, *map(str, words)]))
+    return runs_dir / name
+
+
+def replay_here(folder, *words):
+    """What `python analysis/replay.py FOLDER ...` does, in this process; SystemExit carries its one line."""
+    common.answer(replay.main, replay.command_line().parse_args([str(folder), *map(str, words)]))
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory, already_awake):
+    """A run of sixty steps, stopped at 33."""
+    return train_here(tmp_path_factory.mktemp("stopped"), "small", *SMALL, "--stop-at", 33)
+
+
+@pytest.fixture(scope="module")
+def small(stopped, tmp_path_factory):
+    """The same run, resumed and complete."""
+    runs_dir = tmp_path_factory.mktemp("resumed")
+    shutil.copytree(stopped, runs_dir / "small")
+    return train_here(runs_dir, "small", "--resume")
+
+
+@pytest.fixture
+def copy(small, tmp_path):
+    """The same run in a place where a test may spoil it."""
+    return shutil.copytree(small, tmp_path / "copy")
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """A list that fills with every Training that replay prepares."""
+    made, original = [], train_loop.prepare
+    monkeypatch.setattr(train_loop, "prepare", lambda *a: made.append(original(*a)) or made[-1])
+    return made
+
+
+def assert_same_bits(out: str, step: int):
+    """Every number of the step, and the sentence."""
+    assert out.count("the same bits") == len(replay.COMPARED) == 4
+    assert f"Step {step:,} replayed is the step logged, bit for bit." in out
+
+
+@pytest.mark.parametrize("step", [1, *sorted(random.Random(5).sample(range(2, 60), 3)), 60])
+def test_any_step_before_and_after_a_resume(small, step, capsys):
+    replay_here(small, "--step", step)
+    assert_same_bits(capsys.readouterr().out, step)
+
+
+def test_of_a_run_that_is_still_to_be_resumed(stopped, capsys):
+    replay_here(stopped, "--step", 14)  # which has a checkpoint itself; the one before it counts
+    out = capsys.readouterr().out
+    assert_same_bits(out, 14)
+    assert "step     14 of 60\nfrom     checkpoint step-00000007 on" in out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--recipe", "modern", "--precision", "float32", *SHORT, *OFF),
+        ("--recipe", "classic", *SHORT, "--holdout"),
+        ("--recipe", "debug", "--steps", 12, "--checkpoint-every", 5),  # an eager run
+    ],
+)
+def test_dropout_batch_norm_augmentation_and_the_state_after_the_step(words, tmp_path, prepared, capsys):
+    """The look before the step leaves no trace: moving averages and slots end where the run's did."""
+    folder = train_here(tmp_path, "it", *words)
+    prepared.clear()
+    replay_here(folder)
+    out = capsys.readouterr().out
+    assert_same_bits(out, 12)
+    assert "step     12 of 12, the last one logged\nfrom     checkpoint step-00000010 on" in out
+    saved = checkpoints.newest(folder)
+    assert saved.step == 12
+    for name, variable in prepared[0].state.items():
+        assert variable.numpy().tobytes() == saved.tensors[name].tobytes(), name
+
+
+def test_on_cifar10(tmp_path, capsys):
+    if data.find_cifar10("") is None:
+        pytest.skip("CIFAR-10 is not on this machine")
+    folder = train_here(tmp_path, "real", "--recipe", "debug", "--no-eager", "--data", "cifar10", "--steps", 4, *OFF)
+    replay_here(folder, "--step", 3)
+    assert_same_bits(capsys.readouterr().out, 3)
+
+
+def test_the_end_of_a_broken_run(tmp_path, capsys):
+    with pytest.raises(runs.RunError, match="stop being finite at step 2"):
+        train_here(tmp_path, "lost", *SMALL, "--learning-rate", 1e30)
+    replay_here(tmp_path / "lost")
+    out = capsys.readouterr().out
+    assert_same_bits(out, 2)
+    assert "nan" in out and "Not finite: the first output that is not finite is that of layer 'dense1'." in out
+
+
+def test_uncompiled_it_agrees_up_to_rounding(small, prepared, capsys):
+    replay_here(small, "--step", 1, "--eager")
+    out = capsys.readouterr().out
+    assert "Step 1 uncompiled is the step logged up to rounding" in out
+    assert prepared[0].one_step.experimental_get_tracing_count() == 0, "it was compiled"
+    replayed = float(next(line for line in out.splitlines() if line.startswith("loss")).split()[1])
+    assert replayed == pytest.approx(logs.read(small, logs.STEPS)["loss"][0], rel=1e-5)
+
+
+def test_a_prompt_in_train_step_with_the_weights_before_the_step(small, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("next\np images.shape\np int(step)\ncontinue\n"))
+    replay_here(small, "--step", 45, "--pdb")
+    out = capsys.readouterr().out
+    assert "You are in train_step; the weights are those before step 45." in out and "train_step()" in out
+    assert "TensorShape([500, 32, 32, 3])" in out and "(Pdb) 45\n" in out
+    assert "Step 45 uncompiled is the step logged up to rounding" in out
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("quit\n"))
+    with pytest.raises(SystemExit, match="left the debugger before the end of step 45: nothing was compared"):
+        replay_here(small, "--step", 45, "--pdb")
+
+
+@pytest.mark.parametrize("words", [(), ("--eager",)])
+def test_a_number_in_steps_csv_that_was_doctored_is_noticed(copy, words, capsys):
+    lines = (copy / logs.STEPS).read_text().splitlines(keepends=True)
+    cells = lines[44].split(",")
+    cells[2] = logs.written(float(cells[2]) * 1.001)  # the loss of step 44
+    lines[44] = ",".join(cells)
+    (copy / logs.STEPS).write_text("".join(lines))
+    with pytest.raises(SystemExit, match=r"step 44 replayed is not the step logged \(loss .*\); ") as stopped:
+        replay_here(copy, "--step", 44, *words)
+    assert "\n" not in stopped.value.code and "0e-03 apart" in capsys.readouterr().out
+    assert (copy / "replay-step-44.png").exists(), "the sheet is drawn even so"
+
+
+def test_the_last_bit_counts(small):
+    logged = {name: 0.5 for name in replay.COMPARED}
+    settings = parse([]).settings
+    other = logged | {"gradient_norm": float(np.nextafter(np.float32(0.5), np.float32(1)))}
+    assert replay.agrees(logged, logged, True, settings) and not replay.agrees(other, logged, True, settings)
+    assert replay.agrees(other, logged, False, settings), "rounding"
+    tipped = logged | {"accuracy": 0.5 + 1 / settings.batch_size}
+    assert replay.agrees(tipped, logged, False, settings)
+    assert not replay.agrees(logged | {"accuracy": 0.5 + 2 / settings.batch_size}, logged, False, settings)
+    assert not replay.agrees(logged | {"loss": np.nan}, logged, False, settings)
+
+
+def test_reasons_name_what_is_different():
+    here = {"tensorflow": "2.21.0", "threads": 2, "git_commit": "a" * 40, "device": "the CPU"}
+    assert replay.reasons(here | {"threads": 4}, here) == "what differs from config.json: threads (4 then, 2 now)"
+    other = here | {"git_commit": "b" * 40}
+    assert f"git commit ({'b' * 40} then, {'a' * 40} now)" in replay.reasons(other, here)
+    assert "was the code, config.json, steps.csv or a checkpoint edited?" in replay.reasons(here, here)
+    edited = here | {"git_commit": "a" * 40 + "+"}
+    assert "files here differ from that commit" in replay.reasons(edited, edited)
+
+
+def contents(folder):
+    """{path: bytes} of every file of a run."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_run_is_only_read_even_while_somebody_trains_in_it(copy, capsys):
+    before = contents(copy)
+    with runs.held(copy):
+        held = contents(copy)
+        replay_here(copy, "--step", 50)
+        after = contents(copy)
+    assert set(after) - set(held) == {(copy / "replay-step-50.png").relative_to(copy)}
+    assert {name: after[name] for name in held} == held and set(held) == set(before)
+
+
+def test_the_sheet(small, tmp_path, prepared, monkeypatch):
+    """One tile a picture, largest loss first, in a PNG of a projector's shape; of the batch that was logged."""
+    drawn, save = [], common.save
+    monkeypatch.setattr(common, "save", lambda drawing, path: drawn.append(drawing) or save(drawing, path))
+    monkeypatch.setattr(replay, "SHOWN", 20)
+    looks, look_at = [], replay.look_at
+    monkeypatch.setattr(replay, "look_at", lambda *a: looks.append(look_at(*a)) or looks[-1])
+    replay_here(small, "--step", 45, "--out", tmp_path / "sheet.png")
+    content = (tmp_path / "sheet.png").read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (int.from_bytes(content[16:20]), int.from_bytes(content[20:24])) == (1920, 1080)
+    look, (_, grid) = looks[0], drawn[0].axes
+    assert look.images.shape == (500, 32, 32, 3) and len(grid.images) == 20
+    order = replay.by_loss(look)
+    assert np.all(np.diff(look.losses[order]) <= 0)
+    for tile, i in zip(grid.images, order):
+        np.testing.assert_array_equal(tile.get_array(), look.images[i])
+    texts = [text.get_text() for text in grid.texts]
+    assert f"{look.losses.max():.2f}" == texts[0]
+    logged = logs.read(small, logs.STEPS)
+    assert look.losses.mean() == pytest.approx(logged["loss"][44], rel=1e-5)
+    assert np.mean(look.predicted == look.labels) == pytest.approx(logged["accuracy"][44], abs=1 / 500 + 1e-6)
+    # Every picture of a batch that fits on it.
+    eight = replay.Look(
+        look.images[:8], look.labels[:8], np.array([1, np.nan, 3, 2, 0, 5, 4, 1.5]), look.predicted[:8], {}, {}
+    )
+    replay.draw(eight, data.shapes10.CLASSES, "eight", tmp_path / "eight.png")
+    assert [text.get_text() for text in drawn[1].axes[1].texts if text.get_text()[0] in "n012345"] == [
+        "nan", "5.00", "4.00", "3.00", "2.00", "1.50", "1.00", "0.00",
+    ]  # fmt: skip
+
+
+def test_the_layers_table_is_what_the_run_measured(small, capsys):
+    """Gradient norm and step : weight of step 45 as layers.csv has them; a dense layer's outputs by hand."""
+    replay_here(small, "--step", 45)
+    lines = capsys.readouterr().out.splitlines()
+    series = common.layer_series(small)
+    for layer in ("conv1", "dense1"):
+        row = next(line for line in lines if line.startswith(layer)).split()
+        for place, quantity in ((-3, "gradient_norm"), (-2, "weight_norm"), (-1, "update_ratio")):
+            steps, values = series[quantity][layer]
+            assert float(row[place]) == pytest.approx(values[steps == 45][0], rel=0.05), quantity
+    dropped = next(line for line in lines if line.startswith("dropout")).split()
+    pooled = next(line for line in lines if line.startswith("pool1")).split()
+    assert float(dropped[3]) > float(pooled[3]) + 5, "in training mode a tenth is silenced"
+    assert replay.described(train_loop.tf.constant([[1.0, -3.0], [0.0, 4.0]])) == pytest.approx(
+        (0.5, np.sqrt(6.25), 0.25, 4)
+    )
+
+
+def test_a_damaged_checkpoint_costs_only_time(copy, capsys):
+    spoil(copy, "step-00000042")
+    replay_here(copy, "--step", 45)
+    out = capsys.readouterr().out
+    assert "passed over: " in out
+    assert_same_bits(out, 45)
+
+
+def spoil(folder, *names):
+    """Empty the tensors of these checkpoints."""
+    for name in names:
+        (folder / checkpoints.FOLDER / name / checkpoints.TENSORS).write_bytes(b"")
+
+
+def all_spoiled(folder):
+    spoil(folder, *(path.name for path in checkpoints.newest_first(folder)))
+
+
+def no_step_yet(folder):
+    (folder / logs.STEPS).write_text((folder / logs.STEPS).read_text().partition("\n")[0] + "\n")
+
+
+def edited_config(edit):
+    def change(folder):
+        config = runs.read_config(folder)
+        edit(config)
+        (folder / runs.CONFIG).write_text(json.dumps(config))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change, step, sentence",
+    [
+        (None, 0, r"--step 0: .*steps.csv has steps 1 to 60; choose one of them"),
+        (None, 61, r"--step 61: .*steps.csv has steps 1 to 60; choose one of them"),
+        (no_step_yet, 1, "steps.csv: no step in it yet"),
+        (all_spoiled, 45, "checkpoints are damaged"),
+        (edited_config(lambda config: config["settings"].pop("crop")), 45, r"of another version .* \(see 'crop'\)"),
+        (edited_config(lambda config: config["data"].update(fingerprint="0")), 45, "it was trained on other bytes"),
+        (edited_config(lambda config: config["settings"].update(device="gpu:7")), 45, "--device gpu:7: TensorFlow"),
+    ],
+)
+def test_bad_use_gets_one_line(copy, change, step, sentence):
+    if change:
+        change(copy)
+    with pytest.raises(SystemExit, match=sentence) as stopped:
+        replay_here(copy, "--step", step)
+    assert "\n" not in stopped.value.code
+
+
+def test_as_a_user_runs_it(small, tmp_path):
+    """A process of its own, which sets threads and determinism itself."""
+    done = run("analysis/replay.py", small, "--step", 45, "--out", tmp_path / "new" / "sheet.svg")
+    assert_same_bits(done.stdout, 45)
+    assert done.stderr == "" and (tmp_path / "new" / "sheet.svg").read_text().startswith("<?xml")
+    done = run("analysis/replay.py", "--step", "last", status=2)
+    assert "argument --step: invalid int value: 'last'" in done.stderr
