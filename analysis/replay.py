@@ -46,13 +46,13 @@ from train_loop import tf
 
 COMPARED = logs.COLUMNS[logs.STEPS][2:]  # loss, accuracy, learning_rate, gradient_norm
 ROUNDING = {"float32": 1e-4, "bfloat16": 0.05}  # relative; how far the uncompiled step may be off
-SHOWN = 128  # pictures on a sheet; more would be too small for a projector
+MOST, LARGEST = 128, 60  # pictures on a sheet: all of a batch up to 128, of a larger one the 60 largest losses
 WIDTH, HEIGHT = 16, 9  # inches of the sheet
 GRID_HEIGHT, CAPTION = 6.5, 0.36  # inches for all tiles; a tile is a square picture and a caption 0.36 as high
 RIGHT, WRONG = "#00795a", "#c44601"  # also told apart by the colour-blind
 HINT = (
-    "You are in train_step; the weights are those before step {step:,}. n: next line. s: step into a call. "
-    "p images.shape, p loss: look at a tensor. c: finish the step. q: leave."
+    "You are in train_step; the weights are those before step {step:,}.\n"
+    "n: next line. s: step into a call. p images.shape, p loss: look at a tensor. c: finish the step. q: leave."
 )
 
 
@@ -138,13 +138,14 @@ def draw(look: Look, class_names, title: str, out: Path) -> None:
     strip, grid = axes.flat
     strip.get_gridspec().set_height_ratios([1.2, GRID_HEIGHT])
     order = by_loss(look)
-    draw_strip(strip, look, order)
-    draw_pictures(grid, look, order[:SHOWN], class_names)
+    shown = order if len(order) <= MOST else order[:LARGEST]
+    draw_strip(strip, look, order, len(shown))
+    draw_pictures(grid, look, shown, class_names)
     drawing.suptitle(title, fontsize="xx-large", fontweight="bold")
     common.save(drawing, out)
 
 
-def draw_strip(panel, look: Look, order: np.ndarray) -> None:
+def draw_strip(panel, look: Look, order: np.ndarray, shown: int) -> None:
     """Every picture's loss as a bar, in the order of the pictures below; as high as the panel if it is not a number."""
     losses, guessing = look.losses[order], np.log(10)
     finite = np.isfinite(losses)
@@ -155,9 +156,9 @@ def draw_strip(panel, look: Look, order: np.ndarray) -> None:
         heights = np.where(finite, losses, top)
         panel.stairs(np.where(chosen, heights, 0), edges, fill=True, color=colour, label=f"{word}: {chosen.sum():,}")
     panel.axhline(guessing, color="black", linewidth=0.8, linestyle=":", label="guessing: ln 10")
-    if len(order) > SHOWN:
-        panel.axvline(SHOWN + 0.5, color="black", linewidth=1)
-        panel.annotate("shown below ", (SHOWN + 0.5, 0.9), xycoords=("data", "axes fraction"), ha="right", va="top")
+    if shown < len(order):
+        panel.axvline(shown + 0.5, color="black", linewidth=1)
+        panel.annotate("shown below ", (shown + 0.5, 0.9), xycoords=("data", "axes fraction"), ha="right", va="top")
     panel.set(xlim=(0.5, len(order) + 0.5), ylim=(0, top), xticks=[], ylabel="loss (nats)")
     panel.grid(visible=False, axis="x")
     panel.set_title(spread(losses), fontsize="large", loc="left")
@@ -263,7 +264,7 @@ def reasons(config: dict, here: dict) -> str:
         if config.get(name) != value
     ]
     if different:
-        return "what differs from config.json: " + ", ".join(different)
+        return "what differs from config.json: " + ", ".join(different) + "; or was steps.csv edited?"
     edited = str(here["git_commit"]).endswith("+")
     return (
         "versions, threads, processor and commit are those of config.json; "
