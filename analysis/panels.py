@@ -38,7 +38,7 @@ def draw_all(run: Run, panels: dict, columns: int, title: str, out: Path) -> Non
         except NotMeasured as lack:
             lacking[name] = f"{str(lack).partition(';')[0]}; {HOW}"
             panel.set(xticks=[], yticks=[])
-            panel.text(0.5, 0.5, textwrap.fill(lacking[name], 44), ha="center", va="center", color="dimgrey")
+            panel.text(0.5, 0.5, lacking[name].replace("; ", ";\n"), ha="center", va="center", color="dimgrey")
         else:
             text = textwrap.fill(sentences[name].replace(" %", NO_BREAK + "%"), CAPTION)
             caption.annotate(
@@ -120,6 +120,7 @@ def name_lines(panel, columns: int = 2) -> None:
 def over_the_run(panel, run: Run) -> None:
     """Steps below, epochs above."""
     panel.set_xlabel("steps")
+    panel.xaxis.set_major_locator(ticker.MaxNLocator(8, integer=True))
     panel.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
     epochs = panel.secondary_xaxis(
         "top", functions=(lambda step: step / run.steps_per_epoch, lambda epoch: epoch * run.steps_per_epoch)
