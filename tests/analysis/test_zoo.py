@@ -1,0 +1,111 @@
+"""The answer key: what the diagnoses must say of runs whose illness is known, and nothing bad of healthy ones."""
+
+import json
+
+import numpy as np
+import pytest
+from runner import run
+
+import train_loop
+from analysis import diagnose, zoo
+from analysis.run import Run
+from core import batches
+
+ILL = [name for name, specimen in zoo.ZOO.items() if specimen.expected]
+HEALTHY = [name for name in zoo.ZOO if name not in ILL]
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    return {verdict.name: verdict for verdict in zoo.verdicts(zoo.HOME)}
+
+
+@pytest.mark.parametrize("name", ILL)
+def test_an_illness_is_among_the_first_two_findings(verdicts, name):
+    first = [finding.id for finding in verdicts[name].findings[:2]]
+    assert set(first) & set(zoo.ZOO[name].expected), f"{name}: {first}"
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_run_gets_no_red_finding_and_at_most_one_amber(verdicts, name):
+    assert [finding.severity for finding in verdicts[name].findings] in ([], ["amber"])
+
+
+def test_the_score_over_the_zoo(verdicts):
+    table = zoo.score(list(verdicts.values()))
+    print(f"\n{table}")  # pytest -s shows it
+    assert f"recall     {len(ILL)} of {len(ILL)} illnesses" in table
+    assert "| NO " not in table
+
+
+def test_a_wrong_answer_lowers_the_score(verdicts):
+    swapped = [
+        zoo.Verdict("blamed", (), verdicts["zero-start"].findings),
+        zoo.Verdict("missed", ("leak",), verdicts["zero-start"].findings),
+    ]
+    table = zoo.score(swapped)
+    assert "recall     0 of 1 illnesses" in table
+    assert "0 of 2 causes" in table and table.count("| NO ") == 2
+
+
+def test_recordings_are_small_and_say_nothing_about_the_machine_they_were_made_on():
+    files = [path for path in zoo.HOME.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 2.5e6
+    for name in zoo.ZOO:
+        config = json.loads((zoo.HOME / name / "config.json").read_text())
+        assert config["settings"]["data_dir"] == ""
+        assert not [value for value in config.values() if isinstance(value, str) and value.startswith("/")]
+
+
+@pytest.mark.parametrize("name", ["clock-frozen", "class-missing"])
+def test_an_illness_made_again_on_other_data_gets_the_same_name(tmp_path, name):
+    words = "--recipe debug --no-eager --data shapes10 --batch-size 500 --epochs 2".split()
+    run("analysis/zoo.py", name, "--out", tmp_path, "--words", *words)
+    first = [finding.id for finding in diagnose.findings(Run(tmp_path / name))[:2]]
+    assert set(first) & set(zoo.ZOO[name].expected), first
+
+
+@pytest.mark.parametrize("name", ILL)
+def test_a_change_is_gone_when_its_context_is_left(name):
+    before = train_loop.load_data, train_loop.warmup_then_decay, batches.Batches.indices, zoo.recipes.RECIPES["classic"]
+    with zoo.ZOO[name].change():
+        pass
+    after = train_loop.load_data, train_loop.warmup_then_decay, batches.Batches.indices, zoo.recipes.RECIPES["classic"]
+    assert after == before
+
+
+def changed(monkeypatch, data, name):
+    """What the specimen's training gets instead of `data`."""
+    monkeypatch.setattr(train_loop, "load_data", lambda *where: data)
+    with zoo.ZOO[name].change():
+        return train_loop.load_data("any", "", False)
+
+
+def test_shuffled_labels_are_the_same_labels_of_other_pictures(monkeypatch, small_data):
+    ill = changed(monkeypatch, small_data, "labels-shuffled")
+    assert np.array_equal(np.bincount(ill.train_labels), np.bincount(small_data.train_labels))
+    assert (ill.train_labels == small_data.train_labels).mean() < 0.2
+    assert ill.train_images is small_data.train_images
+
+
+def test_leaked_pictures_are_in_both_sets(monkeypatch, small_data):
+    ill = changed(monkeypatch, small_data, "test-leaked")
+    assert len(ill.train_images) == len(ill.train_labels) == 300
+    assert np.array_equal(ill.train_images[-100:], small_data.test_images)
+
+
+def test_a_missing_class_is_missing_in_training_only(monkeypatch, small_data):
+    ill = changed(monkeypatch, small_data, "class-missing")
+    assert np.array_equal(np.bincount(ill.train_labels, minlength=10), [20, 20, 20, 0, 20, 20, 20, 20, 20, 20])
+    assert ill.test_labels is small_data.test_labels
+
+
+@pytest.mark.parametrize(("words", "status"), [(["no-shufling"], 2), (["--score", "--out", "nowhere"], 1)])
+def test_a_wrong_word_is_answered_in_one_line(words, status):
+    assert run("analysis/zoo.py", *words, status=status).stderr.count("\n") == 1
+
+
+def test_the_list_says_what_is_wrong_with_each():
+    listed = run("analysis/zoo.py", "--list").stdout
+    assert len(listed.splitlines()) == len(zoo.ZOO)
+    assert "no-shuffling" in listed and "healthy-classic" in listed
