@@ -44,7 +44,7 @@ def write_run(runs_dir, steps: int):
         "total_steps": steps, "data": {"title": "made of formulas", "test_images": 10_000},
     })  # fmt: skip
     draw = np.random.default_rng(0)
-    numbers = map(repr, np.float32(draw.lognormal(size=10 * steps)).tolist())  # with all their digits, as a run's
+    numbers = map(repr, np.float32(draw.lognormal(sigma=0.1, size=10 * steps)).tolist())  # with all digits, as a run's
     looks = [step for step in range(1, steps + 1) if step <= 100 or step % 10 == 0]
     epochs = range(1, steps // PER_EPOCH + 1)
     rows = {
@@ -75,7 +75,10 @@ def folders(tmp_path_factory):
 @pytest.mark.parametrize(
     "script",
     [
-        "analysis/curves.py",
+        pytest.param(
+            "analysis/curves.py",
+            marks=pytest.mark.xfail(strict=True, reason="detectors.trailing_median copies 200 numbers for every step"),
+        ),
         pytest.param(
             "analysis/gradients.py",
             marks=pytest.mark.xfail(strict=True, reason="logs.read holds the text of a row of layers.csv in 96 bytes"),
