@@ -436,12 +436,12 @@ def double_softmax(run: Run) -> Finding | None:
 def exam_mode(run: Run) -> Finding | None:
     """The exam is not sat by the network that was trained, or depends on who else sits it.
 
-    Rule: (a) exam_disagreement > 1e-3 (1e-2 in bfloat16) [H] at the last exam and worth more than 1e-4 nats [H]:
+    Rule: (a) exam_disagreement > 1e-4 (1e-2 in bfloat16) [H] at the last exam and worth more than 1e-5 nats [H]:
     a loss that depends on how images are put together comes of batch norm or dropout left in training mode.
     (b) at two exams in a row the accuracy on training images is more than 20 points [H] below that of the last
     100 batches: evaluation computes something else than training.
     """
-    amount, nats, points, window = 1e-3, 1e-4, 0.2, 100
+    amount, nats, points, window = 1e-4, 1e-5, 0.2, 100
     try:
         steps, values = run.of_network("exam_disagreement")
         missing = None
@@ -449,7 +449,7 @@ def exam_mode(run: Run) -> Finding | None:
         missing = reason
     else:
         if run.config.get("precision") == "bfloat16":
-            amount *= 10
+            amount *= 100
         place = np.searchsorted(run.epochs["step"], steps)
         there = place < len(run.epochs["step"])
         steps, values, scale = steps[there], values[there], run.epochs["test_loss"][place[there]]
@@ -457,7 +457,7 @@ def exam_mode(run: Run) -> Finding | None:
         if len(bad) and bad[-1]:
             return Finding(
                 "exam-mode", "An image's mark depends on which images are examined with it", RED, int(steps[bad][0]),
-                (f"500 test images examined together and in two halves differ by {percent(values[-1])} of their loss "
+                (f"500 test images examined together and in two halves differ by {values[-1]:.1e} of their loss "
                  f"at step {steps[-1]:,}; in evaluation mode the difference is rounding, about 1e-7",),
             )  # fmt: skip
     below = batches_above_exam(run, window)
@@ -514,21 +514,25 @@ def frozen_layer(run: Run) -> Finding | None:
 def uphill(run: Run) -> Finding | None:
     """The steps raise the loss they should lower.
 
-    Rule: the credit g.d summed over all layers, median of 50 measured steps, above 0 [H].
+    Rule: the credit g.d summed over all layers above 0 at every one of the first 5 steps (at rest, momentum has
+    nothing to carry uphill), or in the median of 50 measured steps [H].
     """
-    rows = 50
-    credit = run.table("credit", rows)
+    first, rows = 5, 50
+    credit = run.table("credit", first)
     total = credit.values.sum(axis=1)
-    medians = trailing_median(total, rows)
-    bad = np.flatnonzero(medians > 0)
-    if not bad.size:
-        return None
-    first = max(int(bad[0]) - rows + 1, 0)
-    share = (total[first : first + rows] > 0).mean()
+    at = 0
+    if not (total[:first] > 0).all():
+        if len(total) < rows:
+            raise NotMeasured(f"it takes credit at {rows} steps, the run has it at {len(total)}")
+        bad = np.flatnonzero(trailing_median(total, rows) > 0)
+        if not bad.size:
+            return None
+        at = int(bad[0]) - rows + 1
+    looked = total[at : at + rows]
     return Finding(
-        "uphill", "The steps go uphill", RED, int(credit.steps[first]),
-        (f"g.d, what the step promises to add to the loss, is positive at {percent(share)} of {rows} measured steps "
-         f"from step {credit.steps[first]:,} on; a step against the gradient makes it negative",),
+        "uphill", "The steps go uphill", RED, int(credit.steps[at]),
+        (f"g.d, what the step promises to add to the loss, is positive at {percent((looked > 0).mean())} of "
+         f"{len(looked)} measured steps from step {credit.steps[at]:,} on; a step downhill makes it negative",),
     )  # fmt: skip
 
 
@@ -739,9 +743,46 @@ def rate_high(run: Run) -> Finding | None:
     """Each step moves the weights by too much of their length.
 
     Rule: median over layers of |d|/|w| > 3e-2 [H], red > 1e-1 [H], for 200 steps while the rate is at least half its
-    peak; over after half of that. (CS231n's 1e-3 is for plain SGD; batch norm with momentum is well at 1e-2.)
+    peak, over after half of that; or > 1e-1 at two measured steps of the whole run, or |w| 1.5 times as long as 20
+    steps before (median over layers) [H]: a few such steps undo what many have built, and may well be the last ones.
+    (CS231n's 1e-3 is for plain SGD; batch norm with momentum is well at 1e-2.)
     """
-    return rate_scale(run, "rate-high", "The steps are too large for the weights", 3e-2, 1e-1)
+    long = rate_scale(run, "rate-high", "The steps are too large for the weights", 3e-2, 1e-1)
+    if long:
+        return long
+    leap, times, growth = 0.1, 2, 1.5
+    steps, ratio = middle_ratio(run)
+    leaps = np.flatnonzero(ratio > leap)
+    grown_at, grown = growth_of_weights(run)
+    blown = np.flatnonzero(grown > growth)
+    if len(leaps) < times and not blown.size:
+        run.need_steps(200)  # to say that all is in order takes as long as the first rule does
+        return None
+    evidence = []
+    if leaps.size:
+        worst = leaps[np.argmax(ratio[leaps])]
+        evidence.append(
+            f"{len(leaps)} of {len(steps)} measured steps moved a layer by more than {percent(leap)} of its length "
+            f"(median over layers), most of all step {steps[worst]:,} by {percent(ratio[worst])}; 0.1 to 1 % is usual"
+        )
+    if blown.size:
+        worst = blown[np.argmax(grown[blown])]
+        evidence.append(
+            f"at step {grown_at[worst]:,} the kernels are {grown[worst]:.2g} times as long as some 20 steps before "
+            "(median over layers)"
+        )
+    first = min(int(at[found[0]]) for at, found in ((steps, leaps), (grown_at, blown)) if found.size)
+    return Finding("rate-high", "Some steps throw the weights about", AMBER, first, (*evidence, *bouncing(run, 1)))
+
+
+def growth_of_weights(run: Run, span: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """(steps [S], median over layers of |w| now / |w| at the last measured step at least `span` before [S])."""
+    table = run.table("weight_norm")
+    before = np.maximum(np.searchsorted(table.steps, table.steps - span, side="right") - 1, 0)
+    now, then = table.values[:, :-1], table.values[before, :-1]
+    return table.steps, np.nan_to_num(
+        np.median(np.where(then > 0, now / np.maximum(then, 1e-30), 1.0), axis=1), nan=1.0
+    )
 
 
 def rate_low(run: Run) -> Finding | None:
@@ -750,44 +791,51 @@ def rate_low(run: Run) -> Finding | None:
     Rule: median over layers of |d|/|w| < 1e-4 [H], red < 1e-5 [H], for 200 steps while the rate is at least half its
     peak; over after twice that. (CS231n: about 1e-3 is right.)
     """
+    run.need_steps(200)
     return rate_scale(run, "rate-low", "The steps are too small for the weights", 1e-4, 1e-5)
 
 
+def middle_ratio(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """(steps [S], median over layers of |d|/|w| [S]), without the last layer, which starts short (OUTPUT_GAIN)."""
+    table = run.table("update_ratio")
+    return table.steps, np.nan_to_num(np.median(table.values[:, :-1], axis=1), nan=0.0, posinf=np.inf)
+
+
+def bouncing(run: Run, since: int) -> list[str]:
+    """What the cosine of successive gradients and the quality of steps say since that step, if they were measured."""
+    said = []
+    for quantity, words in (
+        ("gradient_cosine", "cosine between successive gradients {:.2f} (median; below -0.1 is zig-zag)"),
+        ("step_quality", "step quality {:.2f} (median; 1 keeps its promise, below 0 the loss rose on its own batch)"),
+    ):
+        try:
+            said.append(words.format(np.median(run.table(quantity).since(since).values)))
+        except NotMeasured:
+            pass
+    return said
+
+
 def rate_scale(run: Run, name: str, title: str, amber: float, red: float) -> Finding | None:
-    """`rate_high` and `rate_low`: they differ in the sign only."""
+    """`rate_high` and `rate_low` over a long time: they differ in the sign only."""
     duration = 200
-    run.need_steps(duration)
-    table = run.table("update_ratio", 20)
-    ratio = np.nan_to_num(np.median(table.values, axis=1), nan=0.0, posinf=np.inf)
-    near = near_peak_rate(run, table.steps)
-    steps, ratio = table.steps[near], ratio[near]
+    steps, ratio = middle_ratio(run)
+    near = near_peak_rate(run, steps)
+    steps, ratio = steps[near], ratio[near]
     sign = 1 if red > amber else -1
     slack = 0.5 if sign > 0 else 2.0
     found = stretch(steps, sign * ratio > sign * amber, sign * ratio > sign * amber * slack, duration)
     if not found:
         return None
-    inside = ratio[(steps >= found[0]) & (steps <= found[1])]
-    middle = float(np.median(inside))
+    middle = float(np.median(ratio[(steps >= found[0]) & (steps <= found[1])]))
     if sign * middle <= sign * amber:
         return None
-    evidence = [
-        f"from step {found[0]:,} to {found[1]:,}, with the rate near its peak, a step moves a layer by {middle:.2g} of "
-        f"its length (median over layers and steps); between 1e-4 and 3e-2 is usual",
-        f"the peak of the learning rate is {np.nanmax(run.steps['learning_rate']):.3g}",
-    ]
-    if sign > 0:
-        for quantity, words in (
-            ("gradient_cosine", "cosine between successive gradients {:.2f} (median; below -0.1 is zig-zag)"),
-            (
-                "step_quality",
-                "step quality {:.2f} (median; 1 keeps its promise, below 0 the loss rose on its own batch)",
-            ),
-        ):
-            try:
-                evidence.append(words.format(np.nanmedian(run.table(quantity).since(found[0]).values)))
-            except NotMeasured:
-                pass
-    return Finding(name, title, RED if sign * middle > sign * red else AMBER, found[0], tuple(evidence))
+    return Finding(
+        name, title, RED if sign * middle > sign * red else AMBER, found[0],
+        (f"from step {found[0]:,} to {found[1]:,}, with the rate near its peak, a step moves a layer by {middle:.2g} "
+         "of its length (median over layers and steps); between 1e-4 and 3e-2 is usual",
+         f"the peak of the learning rate is {np.nanmax(run.steps['learning_rate']):.3g}",
+         *(bouncing(run, found[0]) if sign > 0 else ())),
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------- how it learns
@@ -1034,11 +1082,11 @@ DETECTORS = {
     "exam-mode": exam_mode,
     "repeated-order": repeated_order,
     "rate-high": rate_high,
-    "rate-low": rate_low,
     "exploding": exploding,
     "divergence": divergence,
     "dying-relu": dying_relu,
     "vanishing": vanishing,
+    "rate-low": rate_low,
     "no-signal": no_signal,
     "memorising-noise": memorising_noise,
     "non-finite": non_finite,

@@ -17,17 +17,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
+
 from analysis import common
 from analysis.advice import ADVICE, place
 from analysis.detectors import DETECTORS, Finding
 from analysis.run import NotMeasured, Run, counted
 from core import runs
 
-WIDTH = 110  # of the report
+WIDTH, MARGIN = 110, " " * 17  # of the report
 SEVERITIES = ("red", "amber", "note")  # the worst first
 MOST_MARKS = 5  # in a picture
 
-# What brings about what: {consequence: its possible causes, the deepest first}.
+# What brings about what: {consequence: its possible causes}. Causes stand earlier in DETECTORS.
 BROKEN_STEP = ("zero-start", "large-start", "frozen-clock", "frozen-layer", "uphill", "rate-high")
 CAUSES = {
     "bad-start": ("large-start",),
@@ -35,21 +37,21 @@ CAUSES = {
     "divergence": ("large-start", "frozen-clock", "uphill", "rate-high"),
     "non-finite": ("large-start", "frozen-clock", "uphill", "rate-high", "exploding", "divergence"),
     "spike": ("rate-high", "divergence"),
-    "dying-relu": ("zero-start", "large-start", "frozen-clock", "rate-high", "divergence", "no-signal"),
+    "dying-relu": ("zero-start", "large-start", "frozen-clock", "rate-high", "divergence"),
     "vanishing": ("zero-start", "dying-relu", "double-softmax"),
     "rate-low": ("zero-start", "frozen-clock", "double-softmax", "vanishing"),
-    "rate-high": ("zero-start", "frozen-clock"),
+    "rate-high": ("zero-start", "large-start", "frozen-clock", "uphill"),
     "frozen-layer": ("zero-start",),
-    "no-signal": (*BROKEN_STEP, "rate-low", "divergence", "vanishing"),
+    "no-signal": (*BROKEN_STEP, "divergence", "dying-relu", "vanishing", "rate-low"),
     "memorising-noise": ("exam-mode",),
     "suspicious-test": ("leak", "exam-mode"),
-    "collapse": ("missing-class", *BROKEN_STEP, "exam-mode", "divergence", "no-signal", "dying-relu", "vanishing",
-                 "memorising-noise", "non-finite"),
+    "collapse": ("missing-class", *BROKEN_STEP, "exam-mode", "divergence", "dying-relu", "vanishing", "rate-low",
+                 "no-signal", "memorising-noise"),
     "oscillation": ("exam-mode", "rate-high"),
     "overfit": ("memorising-noise", "leak"),
-    "plateau": (*BROKEN_STEP, "double-softmax", "rate-low", "divergence", "no-signal", "dying-relu", "vanishing",
+    "plateau": (*BROKEN_STEP, "double-softmax", "divergence", "dying-relu", "vanishing", "rate-low", "no-signal",
                 "collapse"),
-    "underfit": (*BROKEN_STEP, "double-softmax", "rate-low", "divergence", "no-signal", "dying-relu", "vanishing",
+    "underfit": (*BROKEN_STEP, "double-softmax", "divergence", "dying-relu", "vanishing", "rate-low", "no-signal",
                  "non-finite", "collapse", "oscillation"),
 }  # fmt: skip
 
@@ -68,7 +70,8 @@ def examine(run: Run) -> Examination:
     found, in_order, not_checked = {}, [], {}
     for name, detector in DETECTORS.items():
         try:
-            finding = detector(run)
+            with np.errstate(all="ignore"):  # a run that went wrong is full of NaN and infinity
+                finding = detector(run)
         except NotMeasured as reason:
             not_checked[name] = str(reason)
             continue
@@ -89,18 +92,20 @@ def ranked(found: dict[str, Finding]) -> list[Finding]:
 
     A finding that another one of this run brings about says so. The cause of something red is red.
     """
-    explained = {
-        name: next((cause for cause in CAUSES.get(name, ()) if cause in found), "") for name, finding in found.items()
-    }
-    severity = {name: SEVERITIES.index(finding.severity) for name, finding in found.items()}
+    order = [name for name in DETECTORS if name in found]
+    # A layer that has lost half its channels still lets the signal through; one that is red does not.
+    able = [name for name in order if name != "dying-relu" or found[name].severity == "red"]
+    explained = {}  # {id: what lies at the bottom of it}
+    for name in order:
+        cause = next((cause for cause in able if cause in CAUSES.get(name, ())), "")
+        explained[name] = explained[cause] or cause if cause else ""
+    severity = {name: SEVERITIES.index(found[name].severity) for name in order}
     for name, cause in explained.items():
         if cause:
             severity[cause] = min(severity[cause], severity[name])
-    order = list(DETECTORS)
-    names = sorted(found, key=lambda name: (bool(explained[name]), severity[name], order.index(name)))
     return [
         dataclasses.replace(found[name], severity=SEVERITIES[severity[name]], explained_by=explained[name])
-        for name in names
+        for name in sorted(order, key=lambda name: (bool(explained[name]), severity[name]))
     ]
 
 
@@ -150,9 +155,11 @@ def report(run: Run, examination: Examination) -> str:
             lines += item("evidence", sentence)
         for rival in finding.rivals:
             lines += item("or else", rival)
-        lines += item("to tell", finding.experiment)
+        sentence, _, command = finding.experiment.partition(": python ")
+        lines += item("to tell", sentence)
+        lines += [f"{MARGIN}python {command}"] if command else []  # never broken, so that it can be copied
         lines += item("read", finding.read)
-        lines += item("replay", finding.replay)
+        lines += [f"      {'replay':<11}{finding.replay}"]
     lines += ["", *item("in order", ", ".join(examination.in_order) or "nothing could be checked")]
     reasons = {}
     for name, reason in examination.not_checked.items():
@@ -164,9 +171,8 @@ def report(run: Run, examination: Examination) -> str:
 
 def item(word: str, text: str) -> list[str]:
     """A word in the margin and its text beside it, in lines of WIDTH characters."""
-    margin = " " * 17
-    lines = textwrap.wrap(text, WIDTH - len(margin), break_on_hyphens=False, break_long_words=False)
-    return [f"      {word:<11}{lines[0]}"] + [margin + line for line in lines[1:]]
+    lines = textwrap.wrap(text, WIDTH - len(MARGIN), break_on_hyphens=False, break_long_words=False)
+    return [f"      {word:<11}{lines[0]}"] + [MARGIN + line for line in lines[1:]]
 
 
 def summary(run: Run, examination: Examination) -> str:

@@ -216,12 +216,12 @@ def test_a_short_honest_run_inside_the_band_is_no_double_softmax(tmp_path):
 
 def test_exam_mode(tmp_path):
     made = MadeRun()
-    made.layers["exam_disagreement"]["network"][1][:] = 2e-3
+    made.layers["exam_disagreement"]["network"][1][:] = 2e-4
     assert asked(tmp_path, made, "exam-mode").step == 100
     made.config["precision"] = "bfloat16"
     assert asked(tmp_path / "b", made, "exam-mode") is None
     made.config["precision"] = "float32"
-    made.exams["test_loss"][:] = 1e-3  # two thousandths of next to nothing is rounding
+    made.exams["test_loss"][:] = 0.01  # two ten-thousandths of next to nothing is rounding
     assert asked(tmp_path / "c", made, "exam-mode") is None
 
 
@@ -252,6 +252,16 @@ def test_frozen_layer(tmp_path):
     values[29] = 0
     found = asked(tmp_path / "b", made, "frozen-layer")
     assert found.step == at[20] and "conv2" in found.title
+
+
+def test_uphill_shows_in_the_first_steps(tmp_path):
+    made = MadeRun().cut(8)
+    for layer in made.layers["credit"]:
+        made.layers["credit"][layer][1][:5] *= -1
+    assert asked(tmp_path, made, "uphill").step == 1
+    made.layers["credit"]["dense"][1][4] = -1.0
+    with pytest.raises(NotMeasured):
+        asked(tmp_path / "b", made, "uphill")
 
 
 def test_uphill(tmp_path):
@@ -391,6 +401,27 @@ def test_rate(tmp_path, ratio, name, severity):
         values *= ratio / values.max()
     found = asked(tmp_path, made, name)
     assert (found and found.severity) == severity
+
+
+def test_weights_that_blow_up(tmp_path):
+    made = MadeRun()
+    for layer in ("conv1", "conv2"):
+        at, values = made.layers["weight_norm"][layer]
+        values[at >= 200] *= 1.4
+    assert asked(tmp_path, made, "rate-high") is None
+    for layer in ("conv1", "conv2"):
+        made.layers["weight_norm"][layer][1][at >= 210] *= 1.4
+    assert asked(tmp_path / "b", made, "rate-high").step == 210
+
+
+def test_two_leaps_are_enough(tmp_path):
+    made = MadeRun()
+    for layer in ("conv1", "conv2"):
+        made.layers["update_ratio"][layer][1][30] = 0.2
+    assert asked(tmp_path, made, "rate-high") is None
+    for layer in ("conv1", "conv2"):
+        made.layers["update_ratio"][layer][1][32] = 0.11
+    assert asked(tmp_path / "b", made, "rate-high").step == 31
 
 
 # ---------------------------------------------------------------------------- how it learns

@@ -1,0 +1,212 @@
+"""The diagnosis: causes before consequences, advice that exists, answers in any state of a run, no TensorFlow."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_runs import MadeRun
+from runner import PROJECT, run
+
+from analysis import advice, diagnose
+from analysis.detectors import DETECTORS, LN10, Finding
+from analysis.run import NotMeasured, Run
+from core import logs, recipes, runs
+
+
+def zero_start() -> MadeRun:
+    """Kernels at zero, and all that comes of it."""
+    made = MadeRun()
+    for quantity in ("gradient_norm", "gradient_rms", "weight_norm", "update_ratio", "credit"):
+        for _, values in made.layers[quantity].values():
+            values[:] = 0
+    for _, values in made.layers["dead_channels"].values():
+        values[:] = 1
+    made.steps["loss"][:], made.steps["accuracy"][:] = LN10, 0.1
+    made.exams["train_accuracy"][:] = made.exams["test_accuracy"][:] = 0.1
+    made.confusions[:] = 0
+    made.confusions[:, :, 3] = 1000
+    return made
+
+
+def test_a_healthy_run_says_so_and_what_was_checked(tmp_path):
+    examination = diagnose.examine(MadeRun().write(tmp_path))
+    assert examination.findings == () and set(examination.in_order) == set(DETECTORS)
+    run_ = Run(tmp_path / "it")
+    assert diagnose.headline(run_, examination) == f"it: healthy ({len(DETECTORS)} checks made)."
+    assert "in order   missing-class, leak" in diagnose.report(run_, examination)
+
+
+def test_the_cause_comes_first_and_its_consequences_say_so(tmp_path):
+    found = diagnose.findings(zero_start().write(tmp_path))
+    assert [f.id for f in found[:2]] == ["zero-start", "dying-relu"] and found[0].explained_by == ""
+    assert {f.id for f in found} == {"zero-start", "rate-low", "dying-relu", "collapse", "underfit"}
+    assert {f.explained_by for f in found[1:]} == {"zero-start"}
+
+
+def finding(name: str, severity: str) -> Finding:
+    return Finding(name, name, severity, 1, ("so",))
+
+
+def test_ranking_by_hand():
+    """A consequence of a consequence names the root; the cause of something red is red; then the worst first."""
+    found = {
+        "rate-high": finding("rate-high", "amber"), "dying-relu": finding("dying-relu", "red"),
+        "underfit": finding("underfit", "amber"), "leak": finding("leak", "amber"),
+        "bad-start": finding("bad-start", "red"),
+    }  # fmt: skip
+    ranked = [(f.id, f.severity, f.explained_by) for f in diagnose.ranked(found)]
+    assert ranked == [
+        ("rate-high", "red", ""), ("bad-start", "red", ""), ("leak", "amber", ""),
+        ("dying-relu", "red", "rate-high"), ("underfit", "amber", "rate-high"),
+    ]  # fmt: skip
+    # Half of a layer's channels is a loss; it does not stop the signal, and so explains nothing.
+    found = {"dying-relu": finding("dying-relu", "amber"), "no-signal": finding("no-signal", "red")}
+    assert [f.explained_by for f in diagnose.ranked(found)] == ["", ""]
+
+
+def test_every_cause_stands_before_its_consequences():
+    order = list(DETECTORS)
+    for name, causes in diagnose.CAUSES.items():
+        for cause in causes:
+            assert order.index(cause) < order.index(name), (cause, name)
+
+
+def test_every_detector_has_advice_that_leads_somewhere(tmp_path):
+    assert set(advice.ADVICE) == set(DETECTORS)
+    made = MadeRun().write(tmp_path)
+    for name in DETECTORS:
+        whole = diagnose.advised(made, replace(finding(name, "red"), step=0))
+        assert whole.rivals and whole.replay.endswith("--step 1")
+        assert f"docs/diagnostics.md#{name}, " in whole.read
+        for path in re.findall(
+            r"(?:core|docs/layers|tests)/[\w/]+\.(?:py|md)|train_loop\.py", advice.ADVICE[name].read
+        ):
+            assert (PROJECT / path).is_file(), path
+        for path in re.findall(r"tests/[\w/]+\.py", whole.experiment):
+            assert (PROJECT / path).is_file(), path
+
+
+def test_every_training_that_is_advised_can_be_started(tmp_path):
+    made = MadeRun()
+    made.config["settings"] |= {"recipe": "modern", "batch_size": 50, "label_smoothing": 0.0, "flip": False}
+    made = made.write(tmp_path)
+    commands = [entry.command(made) for entry in advice.ADVICE.values()]
+    trainings = [shlex.split(c)[2:] for c in commands if c.startswith("python train_loop.py")]
+    assert len(trainings) > 8
+    for words in trainings:
+        recipes.parse(words)  # exits if a word is wrong
+
+
+def test_the_same_run_again_says_what_differs_from_its_recipe(tmp_path):
+    made = MadeRun()
+    made.config["settings"] |= {"data": "cifar10", "batch_size": 50, "crop": 2}
+    command = advice.again(made.write(tmp_path), learning_rate=0.01)
+    assert command == "python train_loop.py --recipe classic --batch-size 50 --learning-rate 0.01 --crop 2"
+
+
+def test_marks_are_causes_worth_a_line(tmp_path):
+    assert diagnose.marks(zero_start().write(tmp_path)) == [(1, "zero-start", "red")]
+    made = MadeRun()
+    made.steps["loss"][500:510] += 2  # a note
+    assert diagnose.marks(made.write(tmp_path, "noted")) == []
+
+
+# ---------------------------------------------------------------------------- the files there are
+
+
+def test_an_old_run_says_what_could_not_be_checked(tmp_path):
+    folder = MadeRun().write(tmp_path).folder
+    (folder / logs.PREDICTIONS).unlink()
+    for name, columns in ((logs.EPOCHS, 6), (logs.TIMING, 3)):
+        lines = (folder / name).read_text().splitlines()
+        (folder / name).write_text("".join(",".join(line.split(",")[:columns]) + "\n" for line in lines))
+    config = json.loads((folder / runs.CONFIG).read_text())
+    for name in ("train_class_counts", "test_class_counts", "test_images_in_training"):
+        del config["data"][name]
+    (folder / runs.CONFIG).write_text(json.dumps(config))
+    old = Run(folder)
+    assert old.epochs["test_accuracy"][0] > 0 and np.isnan(old.epochs["test_calibration_error"]).all()
+    examination = diagnose.examine(old)
+    assert not examination.findings and {"leak", "missing-class", "collapse"} == set(examination.not_checked)
+    assert "predictions.csv is missing" in examination.not_checked["collapse"]
+
+
+def test_without_diagnostics_the_rest_is_still_checked(tmp_path):
+    made = MadeRun()
+    made.layers = {}
+    examination = diagnose.examine(made.write(tmp_path))
+    assert not examination.findings and {"divergence", "spike", "overfit", "leak"} <= set(examination.in_order)
+    assert "--diagnostics" in examination.not_checked["dying-relu"]
+
+
+def test_before_anything_has_happened(tmp_path):
+    made = MadeRun().cut(0)
+    made.layers = {}
+    run_ = made.write(tmp_path)
+    assert "nothing wrong as far as can be told" in diagnose.summary(run_, diagnose.examine(run_))
+
+
+def test_a_torn_probe_is_left_out(tmp_path):
+    folder = MadeRun().cut(30).write(tmp_path).folder
+    text = (folder / logs.LAYERS).read_text().splitlines()
+    (folder / logs.LAYERS).write_text("\n".join(text[:-1]) + "\n")  # the last layer of the last step is lost
+    table = Run(folder).table("gradient_cosine")
+    assert table.values.shape == (29, 3) and table.steps[-1] == 29
+    with pytest.raises(NotMeasured, match="it takes gradient_cosine at 30 steps, the run has it at 29"):
+        Run(folder).table("gradient_cosine", 30)
+
+
+# ---------------------------------------------------------------------------- the script
+
+
+def test_the_script_in_its_three_forms(tmp_path):
+    zero_start().write(tmp_path, "ill")
+    done = run("analysis/diagnose.py", "--runs-dir", tmp_path)
+    assert done.stdout.startswith("ill: ") and "RED   Layers start at zero" in done.stdout
+    assert f"python analysis/replay.py {tmp_path / 'ill'} --step 1" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) < 200
+    done = run("analysis/diagnose.py", "ill", "--runs-dir", tmp_path, "--summary")
+    assert len(done.stdout.splitlines()) == 3 and "red: Layers start at zero" in done.stdout
+    done = run("analysis/diagnose.py", "ill", "--runs-dir", tmp_path, "--json")
+    said = json.loads(done.stdout)
+    assert said["run"] == "ill" and said["findings"][0]["id"] == "zero-start"
+    assert set(said["findings"][0]) >= {"severity", "step", "evidence", "rivals", "experiment", "read", "replay"}
+
+
+def test_it_answers_without_tensorflow_and_soon(tmp_path):
+    made = MadeRun(epochs=60)
+    made.write(tmp_path)
+    code = (
+        "import sys, time; began = time.perf_counter()\n"
+        "from analysis import diagnose; from analysis.run import Run\n"
+        f"diagnose.examine(Run({str(tmp_path / 'it')!r}))\n"
+        "print(time.perf_counter() - began, 'tensorflow' in sys.modules)"
+    )
+    seconds = []
+    for _ in range(3):  # the machine may be busy with something else for a while
+        done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+        took, loaded = done.stdout.split()
+        assert loaded == "False"
+        seconds.append(float(took))
+        if min(seconds) < 2:
+            break
+        time.sleep(1)
+    assert min(seconds) < 2
+
+
+@pytest.mark.parametrize(
+    "words, status, sentence",
+    [(["nobody"], 1, "nobody: no such run"), (["--wrong"], 2, "unrecognized arguments: --wrong"),
+     (["--out", "x.png"], 2, "unrecognized arguments: --out"), (["torn"], 1, "steps.csv line 3: expected step,epoch")],
+)  # fmt: skip
+def test_bad_use_gets_a_sentence(tmp_path, words, status, sentence):
+    folder = MadeRun(epochs=1).write(tmp_path, "torn").folder
+    text = (folder / logs.STEPS).read_text()
+    (folder / logs.STEPS).write_text(text.replace("\n2,1,", "\n2,one,"))
+    assert sentence in run("analysis/diagnose.py", *words, "--runs-dir", tmp_path, status=status).stderr
