@@ -156,7 +156,7 @@ def main(words) -> None:
         csv.writer(file).writerows([COLUMNS, *rows])
 
     title = f"{settings.recipe}, {pictures.title}, batches of {settings.batch_size}, {settings.precision}"
-    print(f"\n{title}; median (lowest-highest) of {words.rounds} rounds of {words.steps} steps")
+    print(f"\n{title}; median (lowest to highest); rounds: {words.rounds}, of {words.steps} steps each")
     speeds = {who: by_round(rows, who, "images_per_second") for who in measures if who != PEAK}
     if words.diagnostics:
         diagnostics_table(speeds)
@@ -176,29 +176,29 @@ def by_round(rows: list[tuple], who: str, quantity: str) -> np.ndarray:
 
 
 def spread(values: np.ndarray, form: str) -> str:
-    """`1.30 (1.05-1.54)`: the median and the range around it."""
-    return f"{np.median(values):{form}} ({values.min():{form}}-{values.max():{form}})"
+    """`1.30 (1.05 to 1.54)`: the median and the range around it."""
+    return f"{np.median(values):{form}} ({values.min():{form}} to {values.max():{form}})"
 
 
 def speed_table(rows: list[tuple], speeds: dict[str, np.ndarray]) -> None:
     """Who trains how many images a second, with which share of the peak, and how much faster ours is."""
     peak = by_round(rows, PEAK, "gflops")
-    print(f"{'':29}  {'images/s':>22}  {'GFLOP/s':>8}  {'of the peak':>11}  {'ours is faster by':>20}")
+    print(f"{'':29}  {'images/s':>26}  {'GFLOP/s':>8}  {'of the peak':>11}  {'ours is faster by':>23}")
     for who, speed in speeds.items():
         gflops = by_round(rows, who, "gflops")
         times = "" if who == OURS else "x " + spread(speeds[OURS] / speed, ".2f")
         share = f"{100 * np.median(gflops / peak):.0f} %"
-        print(f"{who:29}  {spread(speed, ',.0f'):>22}  {np.median(gflops):8.0f}  {share:>11}  {times:>20}")
-    print(f"{PEAK + ', the peak':29}  {'':22}  {np.median(peak):8.0f}")
+        print(f"{who:29}  {spread(speed, ',.0f'):>26}  {np.median(gflops):8.0f}  {share:>11}  {times:>23}")
+    print(f"{PEAK + ', the peak':29}  {'':26}  {np.median(peak):8.0f}")
 
 
 def diagnostics_table(speeds: dict[str, np.ndarray]) -> None:
     """What each level of diagnostics adds to a step, in % of the step without."""
     without = next(iter(speeds.values()))
-    print(f"{'':20}  {'images/s':>22}  {'longer step, %':>22}")
+    print(f"{'':20}  {'images/s':>26}  {'longer step, %':>26}")
     for who, speed in speeds.items():
         cost = "" if speed is without else spread(100 * (without / speed - 1), "+.1f")
-        print(f"{who:20}  {spread(speed, ',.0f'):>22}  {cost:>22}")
+        print(f"{who:20}  {spread(speed, ',.0f'):>26}  {cost:>26}")
 
 
 def parts(times: dict[str, list[float]]) -> dict[str, float]:
