@@ -81,8 +81,8 @@ ADVICE = {
     "missing-class": Advice(
         ("the class is there and looks like another one: its images then go to one other class",
          "the labels of the class were written as those of another"),
-        "look where its images go, then count the labels that the loop really uses",
-        script("confusion"), "core/data.py",
+        "train the same on the built-in shapes, where all ten classes are there: if all are answered, it is the data",
+        lambda run: again(run, data="shapes10"), "core/data.py",
     ),
     "leak": Advice(
         ("the data set itself holds pictures twice: then a fresh download holds them too",),
@@ -217,8 +217,8 @@ ADVICE = {
     "collapse": Advice(
         ("the run has only begun", "one class is much more frequent in training",
          "the network is dead: see dying-relu"),
-        "look at the confusion of each exam: a young network moves on, a dead one stays", script("confusion"),
-        "core/data.py",
+        "look at the last layers' activations: a dead network puts out the same for every image",
+        script("activations"), "core/data.py",
     ),
     "oscillation": Advice(
         ("the rate is too high for the end of the run", "the moving averages of batch norm lag behind the weights",

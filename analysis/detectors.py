@@ -64,10 +64,16 @@ def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def trailing_median(values: np.ndarray, window: int) -> np.ndarray:
-    """Median of the last `window` values up to each place; NaN where there are fewer. [n] -> [n]."""
-    medians = np.full(len(values), np.nan)
-    if len(values) >= window:
-        medians[window - 1 :] = np.median(np.lib.stride_tricks.sliding_window_view(values, window), axis=1)
+    """Median of the last `window` values up to each place; NaN where there are fewer. [n] -> [n].
+
+    Beyond 20,000 values it is computed at some 20,000 places and kept between them: a median over 200 steps
+    does not move in 50.
+    """
+    n, every = len(values), max(len(values) // 20_000, 1)
+    medians = np.full(n, np.nan)
+    if n >= window:
+        windows = np.lib.stride_tricks.sliding_window_view(values, window)[::every]
+        medians[window - 1 :] = np.repeat(np.median(windows, axis=1), every)[: n - window + 1]
     return medians
 
 
@@ -664,8 +670,9 @@ def exploding(run: Run) -> Finding | None:
         )  # fmt: skip
     norm = run.steps["gradient_norm"]
     norm = norm[: np.flatnonzero(~np.isfinite(norm))[0]] if not np.isfinite(norm).all() else norm
-    medians = np.array([np.median(norm[: i + 1]) for i in range(0, len(norm), 50)])  # a median every 50 steps will do
-    so_far = np.repeat(medians, 50)[: len(norm)]
+    places = np.unique(np.geomspace(1, max(len(norm), 1), 100).astype(int))  # a hundred medians will do
+    medians = np.array([np.median(norm[:place]) for place in places if place <= len(norm)])
+    so_far = np.repeat(medians, np.diff(np.append(places, len(norm) + 1))[: len(medians)])
     at = in_a_row(norm > times * so_far, norm > times / 2 * so_far, rows)
     if at is None or so_far[at] == 0:
         return None
