@@ -79,10 +79,23 @@ def place(run: Run) -> str:
 
 ADVICE = {
     "missing-class": Advice(
-        ("the class is there and looks like another one: its images then go to one other class",
-         "the labels of the class were written as those of another"),
-        "train the same on the built-in shapes, where all ten classes are there: if all are answered, it is the data",
-        lambda run: again(run, data="shapes10"), "core/data.py",
+        ("the labels of the class were written as those of another: then that one has twice as many",
+         "the data set is meant to be unbalanced"),
+        "count the labels that the loop really uses, where they are read",
+        tests("tests/test_data.py"), "core/data.py",
+    ),
+    "ignored-class": Advice(
+        ("the class looks like another one: its images then go to one other class",
+         "the run has only begun, or learns slowly: then the class comes in time",
+         "the labels of the class are wrong"),
+        "look where its images go", script("confusion"), "core/data.py",
+    ),
+    "swapped-labels": Advice(
+        ("the labels of the test set are counted from another number, or read from another list",
+         "the pictures of the test set are in another order than their labels: then nothing is answered consistently",
+         "the training labels are the wrong ones: the two sets only disagree"),
+        "look at pictures of both sets with their labels; a hold-out of the training images is answered well",
+        lambda run: again(run, holdout=True), "core/data.py",
     ),
     "leak": Advice(
         ("the data set itself holds pictures twice: then a fresh download holds them too",),
@@ -95,8 +108,21 @@ ADVICE = {
         "take the first steps with random starting weights: within ten steps every layer has a gradient",
         short, "core/layers/layer.py and docs/layers/backpropagation.md",
     ),
+    "no-gradient": Advice(
+        ("the graph was cut: a stop_gradient, a .numpy(), a cast to whole numbers, a rounding",
+         "every channel of a layer behind it is dead: see dying-relu",
+         "the layer is not used by the forward pass at all"),
+        "check every gradient against finite differences", tests("tests/test_gradients.py"),
+        "docs/layers/backpropagation.md",
+    ),
+    "loud-pictures": Advice(
+        ("standardising was left out or done in other units (0 to 255)",
+         "the first layer's weights start too large, and only they"),
+        "look at the numbers that go into the first layer: mean about 0 and deviation about 1",
+        lambda run: f"python analysis/replay.py {place(run)} --step 1 --pdb", "core/batches.py (standardize)",
+    ),
     "large-start": Advice(
-        ("the pictures are not standardised: then the first layer's output is as large, with sound weights",
+        ("the pictures are not standardised: then the first layer is the loud one (loud-pictures)",
          "only the last layer is too loud: then all others put out about 1"),
         "start again from the weights of core/layers/layer.py and look at step 1 only",
         lambda run: again(run, steps=1), "core/layers/layer.py and docs/layers/dense.md",
@@ -132,6 +158,12 @@ ADVICE = {
         "check every gradient against finite differences, then the update rule against its formula",
         tests("tests/test_gradients.py tests/test_optimizers.py"), "core/optimizers.py",
     ),
+    "shrinking-weights": Advice(
+        ("weight decay pulls too hard: a step takes about rate x decay / (1 - momentum) of each weight away",
+         "no gradient builds the weights up: see no-signal, vanishing and dying-relu"),
+        "the same without weight decay: if the weights keep their length, it was the decay",
+        lambda run: again(run, weight_decay=0.0), "core/optimizers.py",
+    ),
     "exam-mode": Advice(
         ("batch norm or dropout works in training mode during the exam",
          "the moving averages of batch norm lag behind: then the mark gets better by itself when the rate falls",
@@ -158,7 +190,9 @@ ADVICE = {
         lambda run: again(run, data="shapes10", steps=300), "core/data.py and core/batches.py",
     ),
     "rate-high": Advice(
-        ("small weights rather than large steps: then weight_norm is far below that of the start",
+        ("momentum close to 1: it multiplies a step by up to 1 / (1 - momentum)",
+         "the loss is summed over the batch: then bad-start is found as well",
+         "small weights rather than large steps: then weight_norm is far below that of the start",
          "batch norm makes the weights' length meaningless: then the loss falls all the same"),
         "a third of the rate: if the ratio and the loss come down, it was the rate", scaled_rate(1 / 3),
         "core/schedules.py",

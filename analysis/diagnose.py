@@ -30,25 +30,29 @@ SEVERITIES = ("red", "amber", "note")  # the worst first
 MOST_MARKS = 5  # in a picture
 
 # What brings about what: {consequence: its possible causes}. Causes stand earlier in DETECTORS.
-BROKEN_STEP = ("zero-start", "large-start", "frozen-clock", "frozen-layer", "uphill", "rate-high")
+BAD_START = ("zero-start", "loud-pictures", "large-start")
+BROKEN_STEP = (*BAD_START, "no-gradient", "frozen-clock", "frozen-layer", "uphill", "shrinking-weights",
+               "rate-high")  # fmt: skip
 CAUSES = {
-    "bad-start": ("large-start",),
-    "exploding": ("large-start", "rate-high"),
-    "divergence": ("large-start", "frozen-clock", "uphill", "rate-high"),
-    "non-finite": ("large-start", "frozen-clock", "uphill", "rate-high", "exploding", "divergence"),
+    "bad-start": BAD_START,
+    "exploding": (*BAD_START, "uphill", "rate-high"),
+    "divergence": (*BAD_START, "frozen-clock", "uphill", "rate-high"),
+    "non-finite": (*BAD_START, "frozen-clock", "uphill", "rate-high", "exploding", "divergence"),
     "spike": ("rate-high", "divergence"),
-    "dying-relu": ("zero-start", "large-start", "frozen-clock", "rate-high", "divergence"),
-    "vanishing": ("zero-start", "dying-relu", "double-softmax"),
+    "dying-relu": (*BAD_START, "frozen-clock", "rate-high", "divergence"),
+    "vanishing": ("zero-start", "no-gradient", "shrinking-weights", "dying-relu", "double-softmax"),
     "rate-low": ("zero-start", "frozen-clock", "double-softmax", "vanishing"),
-    "rate-high": ("zero-start", "large-start", "frozen-clock", "uphill"),
+    "rate-high": (*BAD_START, "frozen-clock", "uphill", "shrinking-weights"),
     "frozen-layer": ("zero-start",),
     "no-signal": (*BROKEN_STEP, "divergence", "dying-relu", "vanishing", "rate-low"),
-    "memorising-noise": ("exam-mode",),
+    "memorising-noise": ("swapped-labels", "exam-mode"),
     "suspicious-test": ("leak", "exam-mode"),
     "collapse": ("missing-class", *BROKEN_STEP, "exam-mode", "divergence", "dying-relu", "vanishing", "rate-low",
                  "no-signal", "memorising-noise"),
+    "ignored-class": ("missing-class", *BROKEN_STEP, "double-softmax", "exam-mode", "divergence", "dying-relu",
+                      "vanishing", "rate-low", "no-signal", "collapse"),
     "oscillation": ("exam-mode", "rate-high"),
-    "overfit": ("memorising-noise", "leak"),
+    "overfit": ("leak", "swapped-labels", "memorising-noise"),
     "plateau": (*BROKEN_STEP, "double-softmax", "divergence", "dying-relu", "vanishing", "rate-low", "no-signal",
                 "collapse"),
     "underfit": (*BROKEN_STEP, "double-softmax", "divergence", "dying-relu", "vanishing", "rate-low", "no-signal",

@@ -76,10 +76,22 @@ def test_a_class_that_is_never_answered(tmp_path):
     made = MadeRun()
     made.confusions[4:, :, 8] += made.confusions[4:, :, 5]
     made.confusions[4:, :, 5] = 0
-    found = asked(tmp_path, made, "missing-class")
+    found = asked(tmp_path, made, "ignored-class")
     assert found.step == 500 and "kind5" in found.title
     made.confusions[6, 5, 5], made.confusions[6, 5, 8] = 30, made.confusions[6, 5, 8] - 30  # 3 % are found again
-    assert asked(tmp_path / "b", made, "missing-class") is None
+    assert asked(tmp_path / "b", made, "ignored-class") is None
+
+
+def test_swapped_labels(tmp_path):
+    made = MadeRun()
+    made.confusions = np.roll(made.confusions, 1, axis=2)  # every class is answered with the number after its own
+    found = asked(tmp_path, made, "swapped-labels")
+    assert found.severity == "red" and "for 10 classes" in found.evidence[1]
+    made = MadeRun()
+    made.confusions[:, :, [3, 5]] = made.confusions[:, :, [5, 3]]  # only two of them
+    assert "kind3 is answered kind5" in asked(tmp_path / "b", made, "swapped-labels").evidence[1]
+    made.confusions[:, 3] = made.confusions[:, 5]  # both get the same answer: a confusion, not a swap
+    assert asked(tmp_path / "c", made, "swapped-labels") is None
 
 
 def test_leak(tmp_path):
@@ -97,6 +109,15 @@ def test_zero_start(tmp_path):
             made.layers[quantity][layer][1][:] = 0
     found = asked(tmp_path, made, "zero-start")
     assert (found.severity, found.step) == ("red", 1) and "'conv1', 'conv2'" in found.evidence[0]
+
+
+def test_no_gradient(tmp_path):
+    made = MadeRun()
+    made.layers["gradient_norm"]["conv1"][1][:10] = 0
+    assert asked(tmp_path, made, "zero-start") is None
+    assert "'conv1'" in asked(tmp_path / "b", made, "no-gradient").evidence[0]
+    made.layers["gradient_norm"]["conv1"][1][9] = 1e-6
+    assert asked(tmp_path / "c", made, "no-gradient") is None
 
 
 def test_a_last_layer_that_starts_at_zero_is_sound(tmp_path):
@@ -123,6 +144,24 @@ def test_large_start(tmp_path):
     loud_at_the_end = shouting(50, 1)
     loud_at_the_end.layers["activation_deviation"]["dense"][1][0] = 6
     assert asked(tmp_path / "d", loud_at_the_end, "large-start") is not None
+
+
+def test_loud_pictures_are_not_a_large_start(tmp_path):
+    made = MadeRun()
+    made.steps["loss"][0] = 50
+    for layer in ("conv1", "conv2", "dense"):
+        made.layers["activation_deviation"][layer][1][0] = 170
+    assert asked(tmp_path, made, "loud-pictures").severity == "red"
+    assert asked(tmp_path / "b", made, "large-start") is None
+    made.steps["loss"][0] = 2.3  # batch norm sets it right
+    assert asked(tmp_path / "c", made, "loud-pictures").severity == "amber"
+    assert asked(tmp_path / "d", shouting(50, 4), "loud-pictures") is None
+
+
+def test_a_loss_that_is_summed_says_so(tmp_path):
+    made = MadeRun()
+    made.steps["loss"][0] = 100 * LN10
+    assert "a sum" in asked(tmp_path, made, "bad-start").evidence[1]
 
 
 @pytest.mark.parametrize("off, severity", [(0.24, None), (0.26, "amber"), (-0.26, "amber"), (2.1, "red")])
@@ -272,6 +311,18 @@ def test_uphill(tmp_path):
     assert (found.severity, found.step) == ("red", 1)
     made.layers["credit"]["dense"][1][:] = -1.0  # one layer outweighs the others
     assert asked(tmp_path / "b", made, "uphill") is None
+
+
+def test_shrinking_weights(tmp_path):
+    made = MadeRun()
+    made.config["settings"]["weight_decay"] = 0.3
+    for _, values in made.layers["weight_norm"].values():
+        values[-3:] = 0.04 * values[0]
+    found = asked(tmp_path, made, "shrinking-weights")
+    assert found.step == 680 and "0.04 of the length" in found.evidence[0]
+    for _, values in made.layers["weight_norm"].values():
+        values[-1] = 0.06 * values[0]
+    assert asked(tmp_path / "b", made, "shrinking-weights") is None
 
 
 # ---------------------------------------------------------------------------- numbers that run away
@@ -444,6 +495,8 @@ def test_memorising_noise(tmp_path):
     assert asked(tmp_path, made, "memorising-noise").severity == "red"
     made.exams["test_accuracy"][-1] = 0.13
     assert asked(tmp_path / "b", made, "memorising-noise") is None
+    made.exams["test_accuracy"][-2:] = 0.01  # worse than guessing is no better
+    assert asked(tmp_path / "c", made, "memorising-noise") is not None
 
 
 def test_oscillation(tmp_path):

@@ -133,7 +133,8 @@ def test_an_old_run_says_what_could_not_be_checked(tmp_path):
     old = Run(folder)
     assert old.epochs["test_accuracy"][0] > 0 and np.isnan(old.epochs["test_calibration_error"]).all()
     examination = diagnose.examine(old)
-    assert not examination.findings and {"leak", "missing-class", "collapse"} == set(examination.not_checked)
+    unknown = {"leak", "missing-class", "swapped-labels", "collapse", "ignored-class"}
+    assert not examination.findings and unknown == set(examination.not_checked)
     assert "predictions.csv is missing" in examination.not_checked["collapse"]
 
 
