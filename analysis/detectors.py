@@ -205,7 +205,8 @@ def no_signal(run: Run) -> Finding | None:
     """Weights move, and the loss stays that of guessing: pictures and labels have nothing to do with each other.
 
     Rule: after 300 steps and a whole epoch, mean batch loss of the last 200 within 0.03 of ln 10 and
-    no 200-step mean ever below ln 10 - 0.06, while gradients reach the first layer (norm > 1e-6) [H].
+    no 200-step mean ever below ln 10 - 0.06, and it is not that gradients (norm > 1e-6) only fail to reach the first
+    layer: then see `vanishing` [H].
     With label smoothing the loss of guessing is ln 10 all the same.
     """
     window, near, below, alive = 200, 0.03, 0.06, 1e-6
@@ -222,7 +223,8 @@ def no_signal(run: Run) -> Finding | None:
     ]
     try:
         gradients = run.table("gradient_norm").since(int(steps[-window]))
-        if len(gradients.steps) and np.median(gradients.values[:, 0]) <= alive:
+        first, last = np.median(gradients.values[:, [0, -1]], axis=0) if len(gradients.steps) else (math.inf, math.inf)
+        if first <= alive < last:
             return None  # the first layer hears nothing: that is another illness
         distance = run.table("distance")
         evidence.append(

@@ -45,7 +45,7 @@ def test_a_healthy_run_says_so_and_what_was_checked(tmp_path):
 def test_the_cause_comes_first_and_its_consequences_say_so(tmp_path):
     found = diagnose.findings(zero_start().write(tmp_path))
     assert [f.id for f in found[:2]] == ["zero-start", "dying-relu"] and found[0].explained_by == ""
-    assert {f.id for f in found} == {"zero-start", "rate-low", "dying-relu", "collapse", "underfit"}
+    assert {f.id for f in found} == {"zero-start", "rate-low", "dying-relu", "no-signal", "collapse", "underfit"}
     assert {f.explained_by for f in found[1:]} == {"zero-start"}
 
 
