@@ -526,7 +526,7 @@ def double_softmax(run: Run) -> Finding | None:
 def exam_mode(run: Run) -> Finding | None:
     """The exam is not sat by the network that was trained, or depends on who else sits it.
 
-    Rule: (a) exam_disagreement > 1e-4 (1e-2 in bfloat16) [H] at the last exam and worth more than 1e-5 nats [H]:
+    Rule: (a) exam_disagreement > 1e-4 (5e-4 in bfloat16) [H] at the last exam and worth more than 1e-5 nats [H]:
     a loss that depends on how images are put together comes of batch norm or dropout left in training mode.
     (b) at two exams in a row the accuracy on training images is more than 20 points [H] below that of the last
     100 batches: evaluation computes something else than training.
@@ -539,7 +539,7 @@ def exam_mode(run: Run) -> Finding | None:
         missing = reason
     else:
         if run.config.get("precision") == "bfloat16":
-            amount *= 100
+            amount *= 5
         place = np.searchsorted(run.epochs["step"], steps)
         there = place < len(run.epochs["step"])
         steps, values, scale = steps[there], values[there], run.epochs["test_loss"][place[there]]
