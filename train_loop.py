@@ -233,6 +233,7 @@ def train(invocation):
             if save_due or step % FLUSH_EVERY == 0:
                 progress.update(step, recorder.flush(to_disk=save_due))
                 if recorder.lost_step:  # before anything broken is saved
+                    log.close()
                     raise runs.RunError(why_lost(training, folder, recorder.lost_step))
             if save_due:  # before the evaluation: that is time in which the machine may die
                 tensors = {name: variable.numpy() for name, variable in training.state.items()}

@@ -14,6 +14,16 @@ def flip(images: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     return tf.where(mirrored, images[:, :, ::-1], images)
 
 
+def alternating_flip(images: tf.Tensor, first: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+    """Mirror the pictures with first = true in epochs 0, 2, 4, ... and all others in between.  [N,H,W,3], [N] -> [N,H,W,3].
+
+    Every two epochs show each picture both ways, where a coin would show it the same way half of
+    the time (Jordan 2024, section 3.6).
+    """
+    mirrored = tf.math.logical_xor(first, epoch % 2 == 1)[:, None, None, None]
+    return tf.where(mirrored, images[:, :, ::-1], images)
+
+
 def crop(images: tf.Tensor, key: tf.Tensor, pixels: int) -> tf.Tensor:
     """Shift each picture by up to `pixels` in each direction, the edge reflected.  [N,H,W,3] -> [N,H,W,3].
 

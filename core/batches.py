@@ -34,9 +34,10 @@ class Batches:
         self.labels = tf.constant(data.train_labels)  # [M] int32
         self.count, self.batch_size = count, settings.batch_size
         self.steps_per_epoch = count // settings.batch_size
-        self.flip, self.crop = settings.flip, settings.crop
+        self.flip, self.alternate, self.crop = settings.flip, settings.alternating_flip, settings.crop
         self.shuffle_key = random_streams.stream(settings.seed, "shuffle")
         self.flip_key = random_streams.stream(settings.seed, "flip")
+        self.first_mirrored = random_streams.uniform(self.flip_key, [count]) < 0.5  # [M] with alternating flips
         self.crop_key = random_streams.stream(settings.seed, "crop")
 
     def indices(self, step: tf.Tensor) -> tf.Tensor:
@@ -54,7 +55,10 @@ class Batches:
         """Pictures uint8 [B,32,32,3], augmented if the settings say so, and labels int32 [B] of this step."""
         chosen = self.indices(step)
         images, labels = tf.gather(self.images, chosen), tf.gather(self.labels, chosen)
-        if self.flip:
+        if self.alternate:
+            epoch = (step - 1) // self.steps_per_epoch
+            images = augment.alternating_flip(images, tf.gather(self.first_mirrored, chosen), epoch)
+        elif self.flip:
             images = augment.flip(images, random_streams.at_step(self.flip_key, step))
         if self.crop:
             images = augment.crop(images, random_streams.at_step(self.crop_key, step), self.crop)

@@ -181,6 +181,11 @@ def first_not_finite(step, batches, network, settings) -> str:
     for parameter, gradient in reversed(list(zip(network.parameters, gradients))):  # the way the gradient travels
         if not all_finite(gradient):
             return f"the first gradient that is not finite is that of '{names[id(parameter)]}'"
+    if not all_finite(tf.linalg.global_norm(gradients)):
+        largest = max(zip(gradients, network.parameters), key=lambda pair: float(tf.reduce_max(tf.abs(pair[0]))))[1]
+        return (
+            f"every gradient is finite, but so long that their norm is not, the gradient of '{names[id(largest)]}' most"
+        )
     return "taken line by line, every number of that step is finite"
 
 

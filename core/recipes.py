@@ -57,6 +57,9 @@ class Settings:
     )
     label_smoothing: float = setting(0.0, "probability taken from the true class and spread over all ten, in [0, 1)")
     flip: bool = setting(False, "mirror each training image left to right with probability 1/2")
+    alternating_flip: bool = setting(
+        False, "instead: mirror a random half in the first epoch, the other half in the second, and so on"
+    )
     crop: int = setting(0, "shift each training image by up to this many pixels (0 to 8), reflecting at the edge")
 
     device: str = setting("auto", "auto, cpu, gpu or gpu:K")

@@ -17,7 +17,7 @@ import train_loop
 from core import checkpoints, data, logs, runs
 from core.recipes import RECIPES, Invocation, parse
 
-EXACT_FILES = (logs.STEPS, logs.EPOCHS, logs.LAYERS)
+EXACT_FILES = (logs.STEPS, logs.EPOCHS, logs.LAYERS, logs.PREDICTIONS)
 SHORT = ("--epochs", 3, "--checkpoint-every", 7)  # 60 steps
 
 
@@ -115,7 +115,9 @@ def test_same_seed_same_bytes_other_seed_other_bytes(runs_dir, straight):
     assert (straight / logs.STEPS).read_bytes() != (runs_dir / "other" / logs.STEPS).read_bytes()
 
 
-@pytest.mark.parametrize("spoil", ["velocity/conv1/kernel", "norm1/moving_mean", "conv1/kernel"])
+@pytest.mark.parametrize(
+    "spoil", ["velocity/conv1/kernel", "last_gradient/conv1/kernel", "norm1/moving_mean", "conv1/kernel"]
+)
 def test_a_resume_that_lost_something_is_noticed(runs_dir, straight, spoil, monkeypatch):
     """The control experiment: without one slot or statistic, the continued run is a different run."""
     name = f"without-{spoil.replace('/', '-')}"
@@ -196,11 +198,16 @@ def test_what_a_run_leaves(straight):
     assert np.all(np.isfinite(steps["loss"])) and np.all((0 <= steps["accuracy"]) & (steps["accuracy"] <= 1))
     assert steps["loss"][-10:].mean() < steps["loss"][:10].mean() - 0.2, "it learns"
     layers = logs.read(straight, logs.LAYERS)
-    assert set(layers["layer"]) == {b"conv1", b"dense1"}
-    assert set(layers["quantity"]) == {b"gradient_norm", b"weight_norm", b"update_ratio"}
+    measured = layers["quantity"] == b"update_ratio"
+    assert layers["layer"][measured][:2].tolist() == [b"conv1", b"dense1"] and layers["step"][0] == 0
+    predictions = logs.read(straight, logs.PREDICTIONS)
+    assert predictions["count"].reshape(3, 100).sum(axis=1).tolist() == [2000] * 3
+    right = predictions["count"].reshape(3, 10, 10).trace(axis1=1, axis2=2)
+    np.testing.assert_allclose(right / 2000, epochs["test_accuracy"])
     assert len(logs.read(straight, logs.TIMING)["step"]) == 60
     config = runs.read_config(straight)
     assert config["settings"]["batch_size"] == 500 and config["data"]["title"] == "shapes10"
+    assert config["data"]["train_class_counts"] == [1000] * 10 and config["data"]["test_images_in_training"] == 0
     for key in ("tensorflow", "numpy", "python", "threads", "device", "precision", "git_commit"):
         assert key in config, key
     assert config["parameter_count"] == 5370 and config["forward_flops_per_image"] > 2 * 226_304
@@ -321,6 +328,28 @@ def test_a_short_run_on_real_pictures(tmp_path):
     epochs = logs.read(tmp_path / "real", logs.EPOCHS)
     assert epochs["test_accuracy"][-1] > 0.3 and epochs["test_loss"][-1] < 1.95
     assert runs.read_config(tmp_path / "real")["data"]["train_images"] == 50_000
+
+
+BROKEN = ("--recipe", "classic", "--no-eager", "--data", "shapes10", "--batch-size", 50, "--learning-rate", 1e8)
+
+
+def test_numbers_that_are_not_finite_stop_the_run(runs_dir, capsys):
+    """With the step, the rate and the layer in one line; nothing after that step in the log, nothing broken saved."""
+    words = [str(word) for word in (*BROKEN, "--steps", 60, "--warmup", 0.5, "--checkpoint-every", 1)]
+    assert train_loop.main(parse(["--runs-dir", str(runs_dir), "--run", "broken", *words])) == 1
+    err = capsys.readouterr().err
+    steps = logs.read(runs_dir / "broken", logs.STEPS)
+    last = steps["step"][-1]
+    finite = np.isfinite(steps["loss"]) & np.isfinite(steps["gradient_norm"])
+    assert not finite[-1] and finite[:-1].all() and err.count("\n") == 1
+    assert re.search(
+        rf"stop being finite at step {last} \(learning rate [\de+.]+\): .*(layer|weights|gradient)", err
+    ), err
+    assert f"--step {last}`" in err
+    newest = checkpoints.newest(runs_dir / "broken")
+    assert newest.step < last and f"last good checkpoint is {newest.path.name}" in err
+    for tensor in newest.tensors.values():
+        assert np.isfinite(tensor).all()
 
 
 def test_invocation_defaults_are_the_recipe():

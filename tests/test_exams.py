@@ -1,0 +1,54 @@
+"""Exams: sums of pieces are the whole, and calibration is its formula."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from gradients import normal
+
+from core import exams
+from core.losses import softmax_cross_entropy
+
+
+def answered(n=300, seed=0):
+    """Scores of n pictures and their labels: better than guessing, far from sure."""
+    labels = np.random.default_rng(seed).integers(0, 10, n)
+    logits = normal(n, 10, seed=seed) + 1.5 * np.eye(10)[labels]
+    return tf.constant(logits, tf.float32), tf.constant(labels, tf.int32)
+
+
+@pytest.mark.parametrize("cuts", [(), (100, 200), (1, 299), (150,)])
+def test_pieces_of_any_size_give_the_whole(cuts):
+    logits, labels = answered()
+    edges = [0, *cuts, 300]
+    exam = exams.of_pieces([exams.piece_sums(logits[a:b], labels[a:b]) for a, b in zip(edges, edges[1:])])
+    np.testing.assert_allclose(exam.loss, softmax_cross_entropy(logits, labels).numpy().mean(), rtol=1e-6)
+    right = np.argmax(logits, axis=1) == labels.numpy()
+    assert exam.accuracy == right.mean()
+    for true in range(10):
+        for called in range(10):
+            expected = np.sum((labels.numpy() == true) & (np.argmax(logits, axis=1) == called))
+            assert exam.confusion[true, called] == expected
+
+
+def test_calibration_is_the_formula_of_guo():
+    logits, labels = answered(seed=3)
+    p = tf.nn.softmax(logits).numpy()
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == labels.numpy()
+    place = np.minimum((confidence * np.float32(15)).astype(int), 14)
+    expected = sum(
+        np.mean(place == b) * abs(right[place == b].mean() - confidence[place == b].mean()) for b in set(place.tolist())
+    )
+    found = exams.of_pieces([exams.piece_sums(logits, labels)]).calibration_error
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_calibration_by_hand():
+    """100 pictures at 80 %, 60 of them right: off by 20 points; 100 at 100 %, all right: not at all."""
+    bins = np.zeros((15, 3))
+    bins[12], bins[14] = (100, 60, 80.0), (100, 100, 100.0)
+    np.testing.assert_allclose(exams.calibration_error(bins), 0.1)
+
+
+def test_a_sure_answer_falls_into_the_last_bin():
+    sums = exams.piece_sums(tf.constant([[200.0, 0.0]]), tf.constant([0]))
+    np.testing.assert_array_equal(sums["calibration"][-1], [1, 1, 1])
