@@ -88,7 +88,8 @@ ADVICE = {
         ("the class looks like another one: its images then go to one other class",
          "the run has only begun, or learns slowly: then the class comes in time",
          "the labels of the class are wrong"),
-        "look where its images go", script("confusion"), "core/data.py",
+        "the same for twice as long: a class that is only late comes, one with wrong labels does not", longer,
+        "core/data.py",
     ),
     "swapped-labels": Advice(
         ("the labels of the test set are counted from another number, or read from another list",
