@@ -29,8 +29,9 @@ from core import checkpoints, devices, exams, logs, model, optimizers, probes, r
 from core.batches import PROBE_IMAGES, Batches, in_order, standardize
 from core.data import DataError, DataSet, census
 from core.data import load as load_data
-from core.diagnostics import Diagnostics, chosen_cadence
+from core.diagnostics import NETWORK, Diagnostics, chosen_cadence
 from core.interrupts import StopRequest
+from core.lookahead import Lookahead
 from core.losses import correct, softmax_cross_entropy
 from core.schedules import warmup_then_decay
 from core.tensorboard import Board
@@ -38,7 +39,7 @@ from core.tensorboard import Board
 FLUSH_EVERY = 50  # steps between two looks at the numbers: asking for each at once would make a GPU wait
 
 
-def train_step(step, batches, network, optimizer, learning_rate_at, layer_probe, settings):
+def train_step(step, batches, network, optimizer, learning_rate_at, lookahead, layer_probe, settings):
     """One step of learning: look at a batch, be corrected, move every weight a little.
 
     step [] int32, 1 for the first, decides everything random. Returns the step's numbers, still
@@ -57,6 +58,7 @@ def train_step(step, batches, network, optimizer, learning_rate_at, layer_probe,
     layer_quantities = layer_probe.measure(gradients, updates)  # before the weights move
     for weight, update in zip(network.parameters, updates):
         weight.assign_add(update)
+    lookahead.follow(step)
 
     metrics = {
         "loss": loss,
@@ -71,6 +73,11 @@ def train_step(step, batches, network, optimizer, learning_rate_at, layer_probe,
 def evaluate_piece(images, labels, network):
     """The sums of core/exams.py over uint8 pictures [N,32,32,3], in evaluation mode."""
     return exams.piece_sums(network.logits(standardize(images), training=False), labels)
+
+
+def evaluate_views_piece(images, labels, network):
+    """The same, each picture seen six ways."""
+    return exams.piece_sums(exams.view_logits(images, network), labels)
 
 
 def evaluate(images, labels, evaluate_one_piece) -> exams.Exam:
@@ -108,10 +115,11 @@ class Training:
     data: DataSet
     batches: Batches
     network: model.CNN
-    optimizer: optimizers.SGD | optimizers.Adam
+    optimizer: optimizers.SGD | optimizers.Adam | optimizers.Muon
     layer_probe: probes.LayerProbe
     one_step: Callable  # step -> (metrics, layer quantities): train_step, compiled
     one_piece: Callable  # images, labels -> sums: evaluate_piece, compiled
+    one_views_piece: Callable  # the same for evaluate_views_piece
     steps_per_epoch: int
     total_steps: int
     state: dict[str, tf.Variable]  # everything a checkpoint holds, by name
@@ -121,37 +129,39 @@ class Training:
 def prepare(settings, data) -> Training:
     """Build it: the pictures, the network and the optimizer on the device, the step as one graph."""
     batches = Batches(data, settings)
-    network = model.build(settings)
+    network = model.build(settings, images=standardize(data.train_images[: model.WHITENING_IMAGES]))
     optimizer = optimizers.build(settings, network.parameters)
     layer_probe = probes.LayerProbe(network, on=settings.diagnostics != "off")
     total_steps = settings.steps or settings.epochs * batches.steps_per_epoch
+    lookahead = Lookahead(network.named_variables if settings.lookahead else {}, total_steps)
     learning_rate_at = functools.partial(
         warmup_then_decay, total_steps=total_steps, peak=settings.learning_rate,
         warmup=settings.warmup, final=settings.final_rate,
     )  # fmt: skip
     one_step = compiled(
         train_step, [tf.TensorSpec([], tf.int32)], settings.eager, batches=batches, network=network,
-        optimizer=optimizer, learning_rate_at=learning_rate_at, layer_probe=layer_probe, settings=settings,
+        optimizer=optimizer, learning_rate_at=learning_rate_at, lookahead=lookahead, layer_probe=layer_probe,
+        settings=settings,
     )  # fmt: skip
-    one_piece = compiled(
-        evaluate_piece, [tf.TensorSpec([None, *model.IMAGE_SHAPE], tf.uint8), tf.TensorSpec([None], tf.int32)],
-        settings.eager, network=network,
-    )  # fmt: skip
-    state = state_of(network, optimizer, layer_probe)
+    pictures = [tf.TensorSpec([None, *model.IMAGE_SHAPE], tf.uint8), tf.TensorSpec([None], tf.int32)]
+    one_piece = compiled(evaluate_piece, pictures, settings.eager, network=network)
+    one_views_piece = compiled(evaluate_views_piece, pictures, settings.eager, network=network)
+    state = state_of(network, optimizer, lookahead, layer_probe)
     beginning = {name: variable.numpy() for name, variable in state.items()}
     return Training(
-        settings, data, batches, network, optimizer, layer_probe, one_step, one_piece,
+        settings, data, batches, network, optimizer, layer_probe, one_step, one_piece, one_views_piece,
         batches.steps_per_epoch, total_steps, state, beginning,
     )  # fmt: skip
 
 
-def state_of(network, optimizer, layer_probe):
+def state_of(network, optimizer, lookahead, layer_probe):
     """{name: variable} of everything a checkpoint holds: the network's variables, then the slots that go with them."""
     names = {id(variable): name for name, variable in network.named_variables.items()}
+    keepers = ((optimizer, optimizer.parameters), (lookahead, lookahead.fast), (layer_probe, layer_probe.kernels))
     slots = {
         f"{slot}/{names[id(weight)]}": variable
-        for slots, weights in ((optimizer.slots(), optimizer.parameters), (layer_probe.slots(), layer_probe.kernels))
-        for slot, variables in slots.items()
+        for keeper, weights in keepers
+        for slot, variables in keeper.slots().items()
         for weight, variable in zip(weights, variables)
     }
     return network.named_variables | slots
@@ -204,10 +214,15 @@ def train(invocation):
             unseen = evaluate(data.test_images, data.test_labels, training.one_piece)
             log.exams(-(-step // steps_per_epoch), step, seen, unseen)
             log.layers(diagnostics.at_exam(step, training.one_piece, traces(training)))
+            if settings.test_views and step == total_steps:
+                views = evaluate(data.test_images, data.test_labels, training.one_views_piece)
+                log.layers([(step, NETWORK, "test_accuracy_of_six_views", views.accuracy)])
             log.flush()
             if board:
                 board.exam(step)
             terminal.epoch_line(-(-step // steps_per_epoch), data, seen, unseen)
+            if settings.test_views and step == total_steps:
+                terminal.views_line(data, views)
 
         def epoch_ends(step):
             return step > 0 and (step % steps_per_epoch == 0 or step == total_steps)

@@ -15,10 +15,10 @@ def flip(images: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
 
 
 def alternating_flip(images: tf.Tensor, first: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
-    """Mirror the pictures with first = true in epochs 0, 2, 4, ... and all others in between.  [N,H,W,3], [N] -> [N,H,W,3].
+    """Mirror the pictures marked in `first` [N] in epochs 0, 2, 4, ..., all others in between.
 
-    Every two epochs show each picture both ways, where a coin would show it the same way half of
-    the time (Jordan 2024, section 3.6).
+    [N,H,W,3] -> [N,H,W,3]. Two epochs show each picture both ways, where a coin would show it the same way
+    half of the time (Jordan 2024, section 3.6).
     """
     mirrored = tf.math.logical_xor(first, epoch % 2 == 1)[:, None, None, None]
     return tf.where(mirrored, images[:, :, ::-1], images)

@@ -7,6 +7,7 @@ not move the starting weights of the others.
 import tensorflow as tf
 
 from core.layers import (
+    GELU,
     BatchNormalization,
     Convolution,
     Dense,
@@ -15,7 +16,9 @@ from core.layers import (
     Layer,
     MaxPooling,
     ReLU,
+    Scale,
     Softmax,
+    Whitening,
 )
 
 IMAGE_SHAPE = (32, 32, 3)
@@ -24,6 +27,8 @@ CLASSES = 10
 # The last layer starts small, so that before learning all ten classes are nearly equally likely
 # and the first loss is that of guessing, ln 10.
 OUTPUT_GAIN = 0.1
+SMALL_GAIN = 3**-0.5  # the deviation of U(-1/sqrt(n), 1/sqrt(n)), the start that the speed records use
+WHITENING_IMAGES = 5_000
 
 
 class CNN(tf.Module):
@@ -168,6 +173,41 @@ def modern(seed: int = 0, dtype=tf.float32) -> list[Layer]:
     ]
 
 
+def speed(widths: tuple[int, int, int], activation, parts, seed: int, dtype) -> list[Layer]:
+    """The network of the speed records (Jordan 2024): whitening, then three blocks of two convolutions each.
+
+    parts: the settings `whitening_init`, `identity_init`, each of which can be switched off. What replaces
+    the whitening layer is a convolution of the same shape that is learned.
+    """
+    first = Whitening("whitening", 3, dtype=dtype)
+    if not parts.whitening_init:
+        first = Convolution("conv0", 3, first.out_channels, kernel_size=2, padding="VALID", seed=seed, dtype=dtype)
+    layers = [first, activation("bend0")]  # [N,32,32,3] -> [N,31,31,24]
+
+    def convolve(name: str, in_channels: int, out_channels: int, pool: bool) -> list[Layer]:
+        return [
+            Convolution(
+                f"conv{name}", in_channels, out_channels, use_bias=False, gain=SMALL_GAIN,
+                identity=parts.identity_init, seed=seed, dtype=dtype,
+            ),
+            *([MaxPooling(f"pool{name}")] if pool else []),
+            BatchNormalization(f"norm{name}", out_channels, momentum=0.6, use_scale=False, dtype=dtype),
+            activation(f"bend{name}"),
+        ]  # fmt: skip
+
+    channels = first.out_channels
+    for block, width in enumerate(widths, start=1):  # -> 15x15, 7x7, 3x3
+        layers += convolve(f"{block}a", channels, width, pool=True) + convolve(f"{block}b", width, width, pool=False)
+        channels = width
+    return [
+        *layers,
+        MaxPooling("pool", 3),  # -> [N,1,1,C]
+        Flatten("flatten"),
+        Dense("dense", channels, CLASSES, use_bias=False, gain=SMALL_GAIN, seed=seed, dtype=dtype),
+        Scale("scale", 1 / 9),  # -> [N,10]
+    ]
+
+
 def debug(seed: int = 0, dtype=tf.float32) -> list[Layer]:
     """One of everything, small enough to read its tensors on a screen."""
     return [
@@ -182,9 +222,21 @@ def debug(seed: int = 0, dtype=tf.float32) -> list[Layer]:
 
 
 NETWORKS = {"classic": classic, "modern": modern, "debug": debug}
+WIDTHS = {"speed64": (32, 64, 64), "speed128": (64, 128, 128), "speed256": (64, 256, 256)}
+ACTIVATIONS = {"relu": ReLU, "gelu": GELU}
 
 
-def build(settings, dtype=tf.float32) -> CNN:
-    """The network that the settings name, its weights drawn from their seed."""
+def build(settings, dtype=tf.float32, images=None) -> CNN:
+    """The network that the settings name, its weights drawn from their seed.
+
+    images: standardised pictures [N,32,32,3] on which a whitening layer takes its measure; without them
+    it keeps a random start (enough to count parameters, or before a checkpoint is restored).
+    """
     compute_dtype = tf.bfloat16 if settings.precision == "bfloat16" else dtype
-    return CNN(settings.network, NETWORKS[settings.network](settings.seed, dtype), compute_dtype)
+    if settings.network in NETWORKS:
+        layers = NETWORKS[settings.network](settings.seed, dtype)
+    else:
+        layers = speed(WIDTHS[settings.network], ACTIVATIONS[settings.activation], settings, settings.seed, dtype)
+    if images is not None and isinstance(layers[0], Whitening):
+        layers[0].measure(images)
+    return CNN(settings.network, layers, compute_dtype)

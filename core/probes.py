@@ -36,8 +36,8 @@ def dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 
 def kernel_layers(network) -> list:
-    """The layers that have a kernel, in network order."""
-    return [layer for layer in network.layers if hasattr(layer, "kernel")]
+    """The layers that have a kernel which is learned, in network order."""
+    return [layer for layer in network.layers if any(v is getattr(layer, "kernel", None) for v in layer.parameters)]
 
 
 class LayerProbe(tf.Module):

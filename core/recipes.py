@@ -13,8 +13,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-NETWORKS = ("classic", "modern", "debug")  # the builders of core/model.py
-OPTIMIZERS = ("sgd", "adam")
+NETWORKS = ("classic", "modern", "speed64", "speed128", "speed256", "debug")  # the builders of core/model.py
+OPTIMIZERS = ("sgd", "adam", "muon")
+ACTIVATIONS = ("relu", "gelu")
 DATA_SETS = ("auto", "cifar10", "shapes10")
 DIAGNOSTICS = ("off", "light", "full")  # core/diagnostics.py
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -31,8 +32,11 @@ def setting(default, text: str, choices: tuple | None = None):
 class Settings:
     """Everything that decides what a run computes, and the few words that decide where it goes."""
 
-    recipe: str = setting("classic", "a named set of the settings below: classic, modern or debug")
+    recipe: str = setting("classic", "a named set of the settings below: classic, modern, minute, five, fast or debug")
     network: str = setting("classic", "which network of core/model.py", NETWORKS)
+    activation: str = setting("relu", "the bend of the speed networks", ACTIVATIONS)
+    whitening_init: bool = setting(True, "speed networks: the first layer whitens the pictures instead of learning")
+    identity_init: bool = setting(True, "speed networks: convolutions start by passing their input on")
 
     data: str = setting("auto", "cifar10, shapes10, or auto: cifar10 if it can be had, else shapes10", DATA_SETS)
     data_dir: str = setting("", "where cifar-10-batches-bin/ is; else $CIFAR10_DIR, else data/ in the project")
@@ -45,12 +49,17 @@ class Settings:
     batch_size: int = setting(100, "images a step; one that divides the training set leaves no image out of an epoch")
     seed: int = setting(0, "every random choice is a function of this number and the step; 0 to 2147483647")
 
-    optimizer: str = setting("sgd", "sgd (momentum, Nesterov) or adam; core/optimizers.py", OPTIMIZERS)
+    optimizer: str = setting("sgd", "sgd (momentum, Nesterov), adam or muon; core/optimizers.py", OPTIMIZERS)
     learning_rate: float = setting(0.04, "the peak of the schedule, per unit of the mean gradient of a batch")
     momentum: float = setting(0.9, "share of the last direction that is kept, in [0, 1); sgd only")
     weight_decay: float = setting(
         1e-3, "pull of every kernel towards zero, in units of the gradient (sgd) or the rate (adam)"
     )
+    shift_rate: float = setting(
+        1.0, "the rate of batch-norm shifts and biases, as a multiple of the rate; sgd and muon"
+    )
+    muon_rate: float = setting(0.24, "muon only: the peak rate of the convolutions; learning_rate is that of the rest")
+    lookahead: bool = setting(False, "every fifth step, pull the weights back towards their slow average")
     warmup: float = setting(0.1, "share of all steps during which the rate climbs from 0 to its peak, in [0, 1)")
     final_rate: float = setting(
         0.0, "the rate of the last step as a share of the peak; 1 keeps the rate constant after warm-up"
@@ -61,6 +70,8 @@ class Settings:
         False, "instead: mirror a random half in the first epoch, the other half in the second, and so on"
     )
     crop: int = setting(0, "shift each training image by up to this many pixels (0 to 8), reflecting at the edge")
+
+    test_views: bool = setting(False, "at the end also examine with test-time augmentation: the mean over six views")
 
     device: str = setting("auto", "auto, cpu, gpu or gpu:K")
     precision: str = setting(
@@ -100,6 +111,8 @@ class Settings:
         expect(0 < self.learning_rate < math.inf, "learning_rate", "a finite number above 0")
         expect(0 <= self.momentum < 1, "momentum", "a number in [0, 1)")
         expect(0 <= self.weight_decay < math.inf, "weight_decay", "a finite number, 0 or above")
+        expect(0 < self.shift_rate < math.inf, "shift_rate", "a finite number above 0")
+        expect(0 < self.muon_rate < math.inf, "muon_rate", "a finite number above 0")
         expect(0 <= self.warmup < 1, "warmup", "a share in [0, 1)")
         expect(0 <= self.final_rate <= 1, "final_rate", "a share in [0, 1]")
         expect(0 <= self.label_smoothing < 1, "label_smoothing", "a probability in [0, 1)")
@@ -136,6 +149,22 @@ RECIPES = {
     "modern": Settings(
         recipe="modern", network="modern", epochs=14, batch_size=125, learning_rate=0.1,
         weight_decay=1e-3, warmup=0.2, label_smoothing=0.1, flip=True, crop=2, precision="auto",
+    ),
+    # The speed records' network (Jordan 2024), in three sizes for about one, five and more minutes on two cores.
+    "minute": Settings(
+        recipe="minute", network="speed64", epochs=5, batch_size=250, learning_rate=0.6, momentum=0.85,
+        weight_decay=1e-3, shift_rate=8.0, warmup=0.23, final_rate=0.07, label_smoothing=0.2, lookahead=True,
+        alternating_flip=True, crop=2, test_views=True, precision="auto",
+    ),
+    "five": Settings(
+        recipe="five", network="speed128", epochs=8, batch_size=500, learning_rate=0.9, momentum=0.85,
+        weight_decay=1e-3, shift_rate=16.0, warmup=0.23, final_rate=0.07, label_smoothing=0.2, lookahead=True,
+        alternating_flip=True, crop=2, test_views=True, precision="auto",
+    ),
+    "fast": Settings(
+        recipe="fast", network="speed256", epochs=8, batch_size=500, learning_rate=0.9, momentum=0.85,
+        weight_decay=1e-3, shift_rate=16.0, warmup=0.23, final_rate=0.07, label_smoothing=0.2, lookahead=True,
+        alternating_flip=True, crop=2, test_views=True, precision="auto",
     ),
     # Small enough to step through: a few thousand weights, eight drawn pictures at a time.
     "debug": Settings(

@@ -83,6 +83,12 @@ def epoch_line(epoch: int, data, train, test) -> None:
     )
 
 
+def views_line(data, exam) -> None:
+    """The exam with test-time augmentation."""
+    accuracy = accuracy_with_error(exam.accuracy, len(data.test_images))
+    say(f"with test-time augmentation, the mean over six views of each picture: accuracy {accuracy}")
+
+
 def interrupted(folder, step: int, total_steps: int, reason: str) -> None:
     """The run was left before its end: where it stands, and the command that goes on."""
     where = f" --runs-dir {folder.parent}" if str(folder.parent) != "runs" else ""

@@ -88,7 +88,7 @@ def test_what_full_writes(full):
 
 def test_credit_adds_up_to_the_predicted_change(full):
     """Kernels take most of the credit; the rest is that of biases and batch norm, so the sums are close, not equal."""
-    (steps, predicted), (_, quality) = rows(full, "network", "predicted_change"), rows(full, "network", "step_quality")
+    predicted, quality = (rows(full, "network", name)[1] for name in ("predicted_change", "step_quality"))
     assert np.all(predicted < 0), "every step goes downhill"
     actual = rows(full, "network", "actual_change")[1]
     np.testing.assert_allclose(actual / predicted, quality, rtol=1e-6)

@@ -1,5 +1,7 @@
 """Exams: sums of pieces are the whole, and calibration is its formula."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -20,7 +22,7 @@ def answered(n=300, seed=0):
 def test_pieces_of_any_size_give_the_whole(cuts):
     logits, labels = answered()
     edges = [0, *cuts, 300]
-    exam = exams.of_pieces([exams.piece_sums(logits[a:b], labels[a:b]) for a, b in zip(edges, edges[1:])])
+    exam = exams.of_pieces([exams.piece_sums(logits[a:b], labels[a:b]) for a, b in itertools.pairwise(edges)])
     np.testing.assert_allclose(exam.loss, softmax_cross_entropy(logits, labels).numpy().mean(), rtol=1e-6)
     right = np.argmax(logits, axis=1) == labels.numpy()
     assert exam.accuracy == right.mean()

@@ -22,13 +22,13 @@ def norm(x):
 # What each quantity is, in NumPy: w the kernel before the step, g its gradient, d the step taken,
 # w0 the kernel it began with, last the gradient of the step before.
 BY_FORMULA = {
-    "gradient_norm": lambda w, g, d, w0, last: norm(g),
-    "gradient_rms": lambda w, g, d, w0, last: np.sqrt(np.mean(g**2)),
-    "weight_norm": lambda w, g, d, w0, last: norm(w),
-    "update_ratio": lambda w, g, d, w0, last: norm(d) / norm(w),
-    "credit": lambda w, g, d, w0, last: np.sum(g * d),
-    "distance": lambda w, g, d, w0, last: norm(w - w0) / norm(w0),
-    "gradient_cosine": lambda w, g, d, w0, last: np.sum(g * last) / (norm(g) * norm(last)),
+    "gradient_norm": lambda w, g, d, last, w0: norm(g),
+    "gradient_rms": lambda w, g, d, last, w0: np.sqrt(np.mean(g**2)),
+    "weight_norm": lambda w, g, d, last, w0: norm(w),
+    "update_ratio": lambda w, g, d, last, w0: norm(d) / norm(w),
+    "credit": lambda w, g, d, last, w0: np.sum(g * d),
+    "distance": lambda w, g, d, last, w0: norm(w - w0) / norm(w0),
+    "gradient_cosine": lambda w, g, d, last, w0: np.sum(g * last) / (norm(g) * norm(last)),
 }
 
 
@@ -52,8 +52,8 @@ def test_every_quantity_is_its_formula_in_network_order(network):
     probe = probes.LayerProbe(network)
     places = [2, 4, 6]  # of the kernels among gamma, beta, kernel, bias, kernel, bias, kernel, bias
     starts = {k: network.parameters[k].numpy() for k in places}
-    before = tensors(network, seed=20)
-    first = probe.measure(before, tensors(network, seed=30))
+    last = tensors(network, seed=20)
+    first = probe.measure(last, tensors(network, seed=30))
     assert not first["gradient_cosine"].numpy().any(), "the first step has no step before it"
     for parameter, move in zip(network.parameters, tensors(network, seed=40, scale=0.1)):
         parameter.assign_add(move)
@@ -62,7 +62,7 @@ def test_every_quantity_is_its_formula_in_network_order(network):
     assert list(measured) == list(probes.LAYER_QUANTITIES) == list(BY_FORMULA)
     for name, values in measured.items():
         expected = [
-            BY_FORMULA[name](*(a[k].numpy() for a in (network.parameters, gradients, updates)), starts[k], before[k].numpy())
+            BY_FORMULA[name](*(a[k].numpy() for a in (network.parameters, gradients, updates, last)), starts[k])
             for k in places
         ]  # fmt: skip
         assert values.dtype == tf.float32
@@ -162,7 +162,7 @@ def test_curvature_is_the_second_difference_along_the_gradient(small_data):
 
 
 def test_gradient_noise_on_pictures_that_agree_and_that_do_not(small_data):
-    """A batch of one picture forty times has no noise; S of a real one is the variance between pictures, in the mean."""
+    """One picture forty times has no noise; S of a real batch is the variance between pictures, in the mean."""
     batches, network, settings = training_pieces(small_data, Flatten("flatten"), Dense("out", 3072, 10))
     settings.label_smoothing = 0.0
     g2s, ss = [], []
@@ -192,7 +192,7 @@ def test_gradient_noise_on_pictures_that_agree_and_that_do_not(small_data):
 @pytest.mark.parametrize(
     "spoil, words",
     [
-        (lambda net: net.layers[0].kernel.assign(np.full((3, 3, 3, 6), np.nan, np.float32)), "weights of 'conv/kernel'"),
+        (lambda net: net.layers[0].bias.assign(np.full(6, np.nan, np.float32)), "weights of 'conv/bias'"),
         (lambda net: net.layers[0].kernel.assign(np.full((3, 3, 3, 6), 3e38, np.float32)), "that of layer 'conv'"),
         (lambda net: net.layers[1].gamma.assign([3e38] * 6), "that of layer 'norm'"),
         (lambda net: net.layers[6].bias.assign([3e38, -3e38] * 5), "the loss is not"),

@@ -12,9 +12,11 @@ from core.layers.flatten import Flatten
 from core.layers.layer import Layer
 from core.layers.normalization import BatchNormalization
 from core.layers.pooling import AveragePooling, MaxPooling
+from core.layers.scale import Scale
 from core.layers.softmax import Softmax
+from core.layers.whitening import Whitening
 
 __all__ = [
     "AveragePooling", "BatchNormalization", "Convolution", "Dense", "Dropout", "Flatten",
-    "GELU", "Layer", "MaxPooling", "ReLU", "Softmax",
+    "GELU", "Layer", "MaxPooling", "ReLU", "Scale", "Softmax", "Whitening",
 ]  # fmt: skip

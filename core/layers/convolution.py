@@ -10,6 +10,19 @@ from core.layers.layer import Layer, check_window, check_window_fits, window_pos
 HE = math.sqrt(2)  # He et al. 2015, eq. 10: half of a ReLU's inputs are cut, so the deviation grows by sqrt 2
 
 
+def with_identity(kernel: tf.Tensor) -> tf.Tensor:
+    """The kernel [kh,kw,Cin,Cout] with its first min(Cin,Cout) filters replaced by the identity: centre tap 1, else 0.
+
+    A deep network then begins by passing its input on, and gradients by passing through (Jordan
+    2024, section 3.3, "dirac").
+    """
+    rows, columns, in_channels, out_channels = kernel.shape
+    count = min(in_channels, out_channels)
+    centre = tf.one_hot(rows // 2 * columns + columns // 2, rows * columns, dtype=kernel.dtype)
+    passing = tf.reshape(centre, [rows, columns, 1, 1]) * tf.eye(in_channels, count, dtype=kernel.dtype)
+    return tf.concat([passing, kernel[..., count:]], axis=-1)
+
+
 class Convolution(Layer):
     """y[n,i,j,o] = b[o] + sum over u,v,c of  x[n, s*i+u-p, s*j+v-p, c] * k[u,v,c,o].
 
@@ -17,12 +30,14 @@ class Convolution(Layer):
     around the image for padding SAME, none for VALID. What the field calls convolution is
     mathematics' cross-correlation: the kernel is not turned round.
 
-    The kernel starts as N(0, gain^2 / (kh kw Cin)), the bias as zeros.
+    The kernel starts as N(0, gain^2 / (kh kw Cin)), the bias as zeros; with identity=True the first Cin
+    output channels start as copies of the input instead.
     """
 
     def __init__(
         self, name: str, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1,
-        padding: str = "SAME", use_bias: bool = True, gain: float = HE, seed: int = 0, dtype=tf.float32,
+        padding: str = "SAME", use_bias: bool = True, gain: float = HE, identity: bool = False, seed: int = 0,
+        dtype=tf.float32,
     ):  # fmt: skip
         super().__init__(name)
         check_window(name, kernel_size, stride, padding)
@@ -31,7 +46,8 @@ class Convolution(Layer):
         shape = [kernel_size, kernel_size, in_channels, out_channels]
         deviation = gain / math.sqrt(kernel_size * kernel_size * in_channels)
         key = random_streams.stream(seed, f"{name}/kernel")
-        self.kernel = tf.Variable(random_streams.normal(key, shape, deviation, dtype), name="kernel")
+        kernel = random_streams.normal(key, shape, deviation, dtype)
+        self.kernel = tf.Variable(with_identity(kernel) if identity else kernel, name="kernel")
         self.bias = tf.Variable(tf.zeros([out_channels], dtype), name="bias") if use_bias else None
 
     def __call__(self, x, training, step=None):  # noqa: D102

@@ -30,12 +30,17 @@ class BatchNormalization(Layer):
     (v n/(n-1), n = N H W). At test m and v are the moving averages.
 
     gamma [C] starts at 1 and beta [C] at 0 (learned); moving mean at 0, moving variance at 1 (measured).
+    use_scale=False leaves gamma at 1: before a ReLU the next convolution can scale as well.
     """
 
-    def __init__(self, name: str, channels: int, momentum: float = 0.9, epsilon: float = EPSILON, dtype=tf.float32):
+    def __init__(
+        self, name: str, channels: int, momentum: float = 0.9, epsilon: float = EPSILON, use_scale: bool = True,
+        dtype=tf.float32,
+    ):  # fmt: skip
         super().__init__(name)
         self.channels, self.momentum, self.epsilon = channels, momentum, epsilon
-        self.gamma = tf.Variable(tf.ones([channels], dtype), name="gamma")
+        self.use_scale = use_scale
+        self.gamma = tf.Variable(tf.ones([channels], dtype), trainable=use_scale, name="gamma")
         self.beta = tf.Variable(tf.zeros([channels], dtype), name="beta")
         self.moving_mean = tf.Variable(tf.zeros([channels], dtype), trainable=False, name="moving_mean")
         self.moving_variance = tf.Variable(tf.ones([channels], dtype), trainable=False, name="moving_variance")
@@ -77,7 +82,7 @@ class BatchNormalization(Layer):
 
     @property
     def parameters(self):  # noqa: D102
-        return [self.gamma, self.beta]
+        return [self.gamma, self.beta] if self.use_scale else [self.beta]
 
     @property
     def statistics(self):  # noqa: D102
