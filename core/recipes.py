@@ -148,7 +148,7 @@ RECIPES = {
     # What ten years added: batch normalisation, augmentation, weight decay, warm-up and decay.
     "modern": Settings(
         recipe="modern", network="modern", epochs=14, batch_size=125, learning_rate=0.1,
-        weight_decay=1e-3, warmup=0.2, label_smoothing=0.1, flip=True, crop=2, precision="auto",
+        weight_decay=1e-3, warmup=0.2, label_smoothing=0.1, alternating_flip=True, crop=2, precision="auto",
     ),
     # The speed records' network (Jordan 2024), in three sizes for about one, five and more minutes on two cores.
     "minute": Settings(
