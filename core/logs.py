@@ -31,6 +31,7 @@ COLUMNS = {
 TEXT_COLUMNS = ("layer", "quantity")
 WHOLE_COLUMNS = ("step", "epoch", "true_class", "predicted_class", "count")
 REPEATING = (LAYERS, PREDICTIONS)  # several rows a step
+PIECE = 1 << 21  # bytes of a file that are turned into numbers at a time
 
 
 class LogError(Exception):
@@ -179,40 +180,62 @@ def whole_lines(path: Path) -> list[str]:
 def read(folder: Path, name: str) -> dict[str, np.ndarray]:
     """One file of a run as {column: array}: steps and epochs int64, text as bytes, the rest float64.
 
-    An empty file or one that has only its header gives empty arrays. Raises LogError, with the
-    number of the line, for a row that a run would not have written, or for steps that go back
-    (two runs mixed into one file).
+    An empty file or one that has only its header gives empty arrays. The file is read in pieces:
+    of a million steps only the numbers are ever in memory. Raises LogError, with the number of the
+    line, for a row that a run would not have written, or for steps that go back (two runs mixed
+    into one file).
     """
     path, wanted = Path(folder) / name, COLUMNS[name]
     try:
-        content = path.read_bytes()
+        file = open(path, "rb")
     except FileNotFoundError:
         raise LogError(f"{path}: missing; a run writes it from its first step on") from None
-    header, _, body = content[: content.rfind(b"\n") + 1].partition(b"\n")
-    columns = header.decode(errors="replace").strip().split(",")
-    if not header:
-        columns = list(wanted)
-    if columns[: len(wanted)] != list(wanted):
-        raise LogError(f"{path} line 1: expected {','.join(wanted)}, found {header[:80].decode(errors='replace')}")
-    kinds = [(c, "S48" if c in TEXT_COLUMNS else np.int64 if c in WHOLE_COLUMNS else np.float64) for c in columns]
-    if not body:
-        return {column: np.empty(0, kind) for column, kind in kinds}
-    try:
-        table = np.atleast_1d(np.loadtxt(io.BytesIO(body), delimiter=",", dtype=kinds, comments=None))
-    except ValueError:
-        raise LogError(bad_row(path, body, kinds)) from None
-    back = np.flatnonzero(np.diff(table["step"]) < (0 if name in REPEATING else 1))
+    with file:
+        header = file.readline()
+        columns = header.decode(errors="replace").strip().split(",") if header.endswith(b"\n") else list(wanted)
+        if columns[: len(wanted)] != list(wanted):
+            found = header[:80].decode(errors="replace").rstrip("\n")
+            raise LogError(f"{path} line 1: expected {','.join(wanted)}, found {found}")
+        kinds = [(c, "S48" if c in TEXT_COLUMNS else np.int64 if c in WHOLE_COLUMNS else np.float64) for c in columns]
+        parts = {column: [] for column in columns}
+        line = 2
+        for piece in pieces(file):
+            try:
+                table = np.atleast_1d(np.loadtxt(io.BytesIO(piece), delimiter=",", dtype=kinds, comments=None))
+            except ValueError:
+                raise LogError(bad_row(path, piece, kinds, line)) from None
+            line += piece.count(b"\n")
+            for column in columns:
+                parts[column].append(narrow(table[column]))
+    # One column after the other lets go of its parts, so that the table is never there twice.
+    found = {column: np.concatenate(parts.pop(column) or [np.empty(0, kind)]) for column, kind in kinds}
+    back = np.flatnonzero(np.diff(found["step"]) < (0 if name in REPEATING else 1))
     if back.size:
         raise LogError(
-            f"{path} line {back[0] + 3}: step {table['step'][back[0] + 1]} comes after step "
-            f"{table['step'][back[0]]}; are two runs mixed in this file?"
+            f"{path} line {back[0] + 3}: step {found['step'][back[0] + 1]} comes after step "
+            f"{found['step'][back[0]]}; are two runs mixed in this file?"
         )
-    return {column: table[column] for column in columns}
+    return found
 
 
-def bad_row(path: Path, body: bytes, kinds) -> str:
-    """The sentence about the first row that does not fit."""
-    for number, line in enumerate(body.decode(errors="replace").splitlines(), start=2):
+def pieces(file):
+    """What is left of an open file, in pieces of whole lines; a torn last line is left out."""
+    torn = b""
+    while block := file.read(PIECE):
+        whole, end, torn = (torn + block).rpartition(b"\n")
+        if end:
+            yield whole + end
+
+
+def narrow(column: np.ndarray) -> np.ndarray:
+    """A column of its own, text in as many bytes as its longest word has: S48 would be most of the table."""
+    width = max(np.strings.str_len(column).max(initial=1), 1) if column.dtype.kind == "S" else 0
+    return column.astype(f"S{width}" if width else column.dtype)
+
+
+def bad_row(path: Path, body: bytes, kinds, first: int) -> str:
+    """The sentence about the first row that does not fit; `first` is the number of the body's first line."""
+    for number, line in enumerate(body.decode(errors="replace").splitlines(), start=first):
         cells = line.split(",")
         try:
             if len(cells) != len(kinds):

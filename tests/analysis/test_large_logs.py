@@ -75,14 +75,8 @@ def folders(tmp_path_factory):
 @pytest.mark.parametrize(
     "script",
     [
-        pytest.param(
-            "analysis/curves.py",
-            marks=pytest.mark.xfail(strict=True, reason="detectors.trailing_median copies 200 numbers for every step"),
-        ),
-        pytest.param(
-            "analysis/gradients.py",
-            marks=pytest.mark.xfail(strict=True, reason="logs.read holds the text of a row of layers.csv in 96 bytes"),
-        ),
+        "analysis/curves.py",
+        "analysis/gradients.py",
     ],
 )
 def test_a_million_steps_are_drawn_in_time_and_in_memory(folders, script):
