@@ -232,7 +232,8 @@ def record(name: str, out: Path, words: list[str]) -> None:
         contexts.enter_context(specimen.change())
         invocation = recipes.parse([*specimen.words.split(), *words, "--runs-dir", place, "--run", name])
         try:
-            train_loop.train(invocation)
+            if not train_loop.train(invocation):
+                raise KeyboardInterrupt  # a signal cut it short, and half a run is no recording
         except runs.RunError as error:  # numbers that are no longer finite: the logs up to there are the recording
             if not (Path(place) / name / logs.STEPS).is_file():
                 raise
