@@ -9,7 +9,7 @@ PYTHON ?= python3 python3.11 python3.12 python3.13 python
 SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 # A machine with an NVIDIA driver gets TensorFlow's CUDA libraries too.
 comma := ,
-EXTRAS := test$(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)cuda)
+EXTRAS := test,tensorboard$(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)cuda)
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -21,6 +21,7 @@ setup: $(READY) ## a virtual environment in .venv with everything this project n
 train: $(READY) ## train the default recipe, draw its curves, say what happened
 	@$(RUN) train_loop.py $(ARGS)
 	@$(RUN) analysis/curves.py
+	@$(RUN) analysis/diagnose.py --summary
 
 test: $(READY) ## run the tests (some minutes)
 	@$(RUN) -m ruff check .
@@ -33,11 +34,27 @@ debug: $(READY) ## pdb at the first line of train_step: eager, tiny batch, built
 modern: $(READY) ## the same for the recipe with batch norm and augmentation (longer)
 	@$(RUN) train_loop.py --recipe modern $(ARGS)
 	@$(RUN) analysis/curves.py
+	@$(RUN) analysis/diagnose.py --summary
+
+fast: $(READY) ## the speed records' network, and where it lands on the front of accuracy against minutes
+	@$(RUN) train_loop.py --recipe fast $(ARGS)
+	@$(RUN) analysis/curves.py
+	@$(RUN) analysis/front.py
 
 curves: $(READY) ## draw the latest run again (ARGS='RUN1 RUN2' to overlay runs)
 	@$(RUN) analysis/curves.py $(ARGS)
 
-throughput: $(READY) ## images a second, this loop and Keras fit side by side
+diagnose: $(READY) ## what is wrong with the latest run, on what evidence, and what to try
+	@$(RUN) analysis/diagnose.py $(ARGS)
+
+replay: $(READY) ## take a step of a run again (ARGS='RUN --step N', with --pdb to stop inside it)
+	@$(RUN) analysis/replay.py $(ARGS)
+
+zoo: $(READY) ## record the disease zoo again in runs/zoo and score the detectors on it (some minutes)
+	@$(RUN) analysis/zoo.py --out runs/zoo $(ARGS)
+	@$(RUN) analysis/zoo.py --score --out runs/zoo
+
+throughput: $(READY) ## images a second, this loop beside Keras fit (and PyTorch, if installed)
 	@$(RUN) analysis/throughput.py $(ARGS)
 
 layers: $(READY) ## run every essay of layers_explained and draw its figure
@@ -52,4 +69,4 @@ $(READY): pyproject.toml
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
 	@touch $@
 
-.PHONY: help setup train test debug modern curves throughput layers
+.PHONY: help setup train test debug modern fast curves diagnose replay zoo throughput layers

@@ -18,8 +18,12 @@ KERAS_BUILDERS = {
     ),
     layers.Dense: lambda layer: tf.keras.layers.Dense(layer.out_features, use_bias=layer.bias is not None),
     layers.BatchNormalization: lambda layer: tf.keras.layers.BatchNormalization(
-        momentum=layer.momentum, epsilon=layer.epsilon
+        momentum=layer.momentum, epsilon=layer.epsilon, scale=layer.use_scale
     ),
+    layers.Whitening: lambda layer: tf.keras.layers.Conv2D(
+        layer.out_channels, layer.kernel_size, use_bias=False, trainable=False
+    ),
+    layers.Scale: lambda layer: tf.keras.layers.Rescaling(layer.factor),
     layers.MaxPooling: lambda layer: tf.keras.layers.MaxPooling2D(
         layer.kernel_size, layer.stride, layer.padding.lower()
     ),
@@ -39,7 +43,8 @@ def keras_twin(network: model.CNN):
     copies = [KERAS_BUILDERS[type(layer)](layer) for layer in network.layers]
     twin = tf.keras.Sequential([tf.keras.Input(model.IMAGE_SHAPE), *copies])
     for layer, copy in zip(network.layers, copies):
-        weights = [getattr(layer, name, None) for name in KERAS_WEIGHTS]
+        names = [name for name in KERAS_WEIGHTS if name != "gamma" or getattr(layer, "use_scale", False)]
+        weights = [getattr(layer, name, None) for name in names]
         copy.set_weights([weight.numpy() for weight in weights if weight is not None])
     return twin
 

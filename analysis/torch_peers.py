@@ -42,9 +42,27 @@ def dense(layer: layers.Dense) -> nn.Module:
 def batch_normalization(layer: layers.BatchNormalization) -> nn.Module:
     """PyTorch's momentum is the weight of the new value, ours that of the old one."""
     twin = nn.BatchNorm2d(layer.channels, layer.epsilon, 1 - layer.momentum)
+    twin.weight.requires_grad_(layer.use_scale)
     return with_weights(
         twin, weight=layer.gamma, bias=layer.beta, running_mean=layer.moving_mean, running_var=layer.moving_variance
     )
+
+
+def whitening(layer: layers.Whitening) -> nn.Module:
+    """A convolution that is not trained."""
+    return convolution(layer).requires_grad_(False)
+
+
+class Scale(nn.Module):
+    """y = factor x."""
+
+    def __init__(self, factor: float):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        """Any shape -> the same shape."""
+        return self.factor * x
 
 
 def pooling(kind):
@@ -77,6 +95,8 @@ BUILDERS = {
     layers.GELU: lambda layer: nn.GELU(),
     layers.Dropout: lambda layer: nn.Dropout(layer.rate),
     layers.Flatten: lambda layer: Flatten(),
+    layers.Whitening: whitening,
+    layers.Scale: lambda layer: Scale(layer.factor),
 }
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -5,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import augment, random_streams
+from core.batches import Batches
+from core.recipes import RECIPES
 
 KEY = random_streams.stream(0, "test")
 
@@ -77,3 +81,22 @@ def test_a_pure_function_of_pictures_and_key(function):
     assert np.any(function(images, random_streams.at_step(KEY, 1)) != once)
     signature = [tf.TensorSpec([None, 8, 8, 3], tf.uint8), tf.TensorSpec([2], tf.int32)]
     np.testing.assert_array_equal(tf.function(function, signature, autograph=False)(images, KEY), once)
+
+
+def test_alternating_flip_shows_every_picture_both_ways(small_data):
+    """Over two epochs each picture is seen once as it is and once mirrored, whatever the coin said at first."""
+    settings = replace(RECIPES["debug"], batch_size=50, alternating_flip=True)
+    batches = Batches(small_data, settings)
+    seen = {}
+    for step in range(1, 17):  # four epochs of four steps
+        images, _ = batches.batch(tf.constant(step))
+        for place, image in zip(batches.indices(tf.constant(step)).numpy(), images.numpy()):
+            seen.setdefault(int(place), []).append(image)
+    assert len(seen) == 200
+    mirrored_first = 0
+    for place, (one, two, three, four) in seen.items():
+        picture = small_data.train_images[place]
+        assert (one == three).all() and (two == four).all() and (one == two[:, ::-1]).all()
+        assert (one == picture).all() or (two == picture).all()
+        mirrored_first += not (one == picture).all()
+    assert 60 < mirrored_first < 140, "about half of them begin mirrored"

@@ -8,7 +8,10 @@ import tensorflow as tf
 from gradients import normal
 
 from core import exams
+from core.batches import standardize
+from core.layers import Dense, Flatten
 from core.losses import softmax_cross_entropy
+from core.model import CNN
 
 
 def answered(n=300, seed=0):
@@ -54,3 +57,15 @@ def test_calibration_by_hand():
 def test_a_sure_answer_falls_into_the_last_bin():
     sums = exams.piece_sums(tf.constant([[200.0, 0.0]]), tf.constant([0]))
     np.testing.assert_array_equal(sums["calibration"][-1], [1, 1, 1])
+
+
+def test_six_views_are_the_weighted_mean(small_data):
+    """Against views cut by hand with NumPy, through a network that tells left from right."""
+    network = CNN("net", [Flatten("flatten"), Dense("dense", 3072, 10)])
+    images = small_data.test_images[:5]
+    padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)], "reflect")
+    expected = 0
+    for view, weight in ((images, 1 / 4), (padded[:, :32, :32], 1 / 8), (padded[:, 2:, 2:], 1 / 8)):
+        for seen in (view, view[:, :, ::-1]):
+            expected = expected + weight * network.logits(standardize(seen), training=False)
+    np.testing.assert_allclose(exams.view_logits(tf.constant(images), network), expected, rtol=1e-4, atol=1e-5)

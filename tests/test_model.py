@@ -14,7 +14,7 @@ from core.layers import BatchNormalization, Convolution, Dropout, ReLU
 from core.losses import softmax_cross_entropy
 from core.recipes import RECIPES
 
-NETWORKS = list(model.NETWORKS)
+NETWORKS = [*model.NETWORKS, "speed64"]
 every_network = pytest.mark.parametrize("network", NETWORKS)
 
 
@@ -260,3 +260,35 @@ def test_bfloat16_computes_about_the_same_and_answers_in_float32(network):
 def test_a_shape_that_does_not_fit_names_the_layer():
     with pytest.raises(ValueError, match=r"layer 'dense1': expected input .* change the layer before it"):
         build("classic").logits(tf.zeros([1, 16, 16, 3]), training=False)
+
+
+@pytest.mark.parametrize("words, change", [
+    ({}, ("Whitening", 0)), ({"whitening_init": False}, ("Convolution", 24 * 13)),
+])  # fmt: skip
+def test_the_parts_of_the_speed_network_can_be_switched_off(words, change):
+    network = model.build(dataclasses.replace(RECIPES["fast"], **words))
+    assert (type(network.layers[0]).__name__, network.layers[0].parameter_count) == change
+    assert network.layers[0].output_shape((32, 32, 3)) == (31, 31, 24)
+
+
+def test_the_speed_network_is_the_one_of_the_records():
+    """Jordan's 1,971,640 numbers less the 24 biases and the 288 filters of the whitening layer; 118.15 MMAC."""
+    network = model.build(RECIPES["fast"])
+    assert network.parameter_count == 1_971_640 - 24 - 288
+    assert round(sum(layer.macs(shape) for layer, shape in network.shapes()) / 1e6, 2) == 118.15
+
+
+def test_identity_and_activation_are_settings():
+    on, off = (model.build(dataclasses.replace(RECIPES["minute"], identity_init=flag)) for flag in (True, False))
+    kernel = {net: net.named_variables["conv1b/kernel"].numpy() for net in (on, off)}
+    np.testing.assert_array_equal(kernel[on][1, 1, :, :32], np.eye(32))
+    assert np.abs(kernel[off][1, 1, :, :32] - np.eye(32)).max() > 0.5
+    gelu = model.build(dataclasses.replace(RECIPES["minute"], activation="gelu"))
+    assert {type(layer).__name__ for layer in gelu.layers if layer.is_activation} == {"GELU"}
+
+
+def test_whitening_is_measured_on_the_pictures_it_is_given(small_data):
+    images = standardize(small_data.train_images)
+    one, other = model.build(RECIPES["minute"], images=images), model.build(RECIPES["minute"])
+    assert np.abs(one.layers[0].kernel.numpy() - other.layers[0].kernel.numpy()).max() > 0.1
+    np.testing.assert_array_equal(one.named_variables["dense/kernel"], other.named_variables["dense/kernel"])

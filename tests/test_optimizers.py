@@ -164,3 +164,48 @@ def test_build_makes_what_the_settings_name():
     assert isinstance(sgd, SGD) and (sgd.momentum, sgd.weight_decay) == (0.7, 0.2)
     adam = optimizers.build(replace(Settings(), optimizer="adam", weight_decay=0.3), weights())
     assert isinstance(adam, Adam) and adam.weight_decay == 0.3
+
+
+@pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])
+def test_orthogonalized_is_near_the_polar_factor(shape):
+    """All singular values near 1, and the directions those of U V'."""
+    g = normal(*shape)
+    found = optimizers.orthogonalized(tf.constant(g)).numpy()
+    u, _, v = np.linalg.svd(g, full_matrices=False)
+    values = np.linalg.svd(found, compute_uv=False)
+    assert 0.5 < values.min() and values.max() < 1.3
+    agreement = np.sum(found * (u @ v)) / (np.linalg.norm(found) * np.linalg.norm(u @ v))
+    assert agreement > 0.97
+
+
+def test_muon_by_its_formula():
+    """Convolutions are brought to length sqrt(Cout) and step along the orthogonal direction; the rest is SGD."""
+    parameters = [tf.Variable(normal(3, 3, 4, 6)), tf.Variable(normal(5, 2)), tf.Variable(normal(6))]
+    muon = optimizers.Muon(parameters, momentum=0.6, weight_decay=0.1, shift_rate=4.0, rate_ratio=0.4)
+    sgd = SGD([tf.Variable(w) for w in parameters[1:]], 0.6, 0.1, shift_rate=4.0)
+    velocity = np.zeros((3, 3, 4, 6))
+    for step in range(1, 4):
+        g = [tf.constant(normal(*w.shape, seed=10 * step + k)) for k, w in enumerate(parameters)]
+        d, expected = muon.updates(g, 0.5, tf.constant(step)), sgd.updates(g[1:], 0.5, tf.constant(step))
+        for one, other in zip(d[1:], expected):
+            np.testing.assert_array_equal(one, other)
+        w = parameters[0].numpy()
+        velocity = 0.6 * velocity + g[0].numpy() + 0.1 * w
+        direction = (g[0].numpy() + 0.6 * velocity).reshape(36, 6).T
+        step_rows = optimizers.orthogonalized(tf.constant(direction)).numpy()
+        new = w * np.sqrt(6) / np.linalg.norm(w) - 0.4 * 0.5 * step_rows.T.reshape(3, 3, 4, 6)
+        np.testing.assert_allclose(w + d[0].numpy(), new, rtol=1e-9, atol=1e-12)
+        for weight, update in zip(parameters, d):
+            weight.assign_add(update)
+        for weight, update in zip(sgd.parameters, expected):
+            weight.assign_add(update)
+
+
+def test_shifts_take_longer_steps():
+    """The same gradient: a vector moves shift_rate times as far as it does at 1, a kernel as far."""
+    steps = {}
+    for rate in (1.0, 64.0):
+        optimizer = SGD(weights(), MOMENTUM, 0.0, shift_rate=rate)
+        steps[rate] = optimizer.updates(gradients(optimizer.parameters, 1), RATE, tf.constant(1))
+    for slow, long in zip(steps[1.0], steps[64.0]):
+        np.testing.assert_allclose(long, slow * (64 if slow.shape.rank < 2 else 1), rtol=1e-12)

@@ -143,3 +143,13 @@ def test_a_wrong_input_is_named_with_the_way_out(shape, words):
 def test_a_wrong_size_is_refused_when_the_layer_is_made(options, words):
     with pytest.raises(ValueError, match=f"layer 'conv7': .*{words}"):
         Convolution("conv7", 3, 8, **options)
+
+
+@pytest.mark.parametrize("in_channels, out_channels", [(3, 5), (4, 4), (5, 3)])
+def test_identity_start_passes_the_input_on(in_channels, out_channels):
+    """The first channels of the output are those of the input, edges included; the others start as usual."""
+    layer = Convolution("conv", in_channels, out_channels, use_bias=False, identity=True, dtype=tf.float64)
+    usual = Convolution("conv", in_channels, out_channels, use_bias=False, dtype=tf.float64)
+    x, count = normal(2, 5, 4, in_channels), min(in_channels, out_channels)
+    np.testing.assert_allclose(layer(tf.constant(x), True)[..., :count], x[..., :count], atol=1e-15)
+    np.testing.assert_array_equal(layer.kernel[..., count:], usual.kernel[..., count:])

@@ -151,3 +151,9 @@ def test_work_by_hand():
 def test_a_wrong_input_is_named_with_the_way_out(shape):
     with pytest.raises(ValueError, match=r"layer 'norm4'.*\[N,H,W,5\] \(channels=5\).*channels=6"):
         BatchNormalization("norm4", 5)(tf.zeros(shape), training=True)
+
+
+def test_without_a_scale_there_is_only_the_shift_to_learn():
+    layer = BatchNormalization("norm", 3, use_scale=False)
+    assert layer.parameters == [layer.beta] and layer.parameter_count == 3
+    np.testing.assert_array_equal(layer.gamma, [1, 1, 1])
