@@ -55,7 +55,7 @@ def train_step(step, batches, network, optimizer, learning_rate_at, lookahead, l
 
     learning_rate = learning_rate_at(step)
     updates = optimizer.updates(gradients, learning_rate, step)
-    layer_quantities = layer_probe.measure(gradients, updates)  # before the weights move
+    layer_quantities = layer_probe.measure(step, gradients, updates)  # before the weights move
     for weight, update in zip(network.parameters, updates):
         weight.assign_add(update)
     lookahead.follow(step)
@@ -129,7 +129,7 @@ class Training:
 def prepare(settings, data) -> Training:
     """Build it: the pictures, the network and the optimizer on the device, the step as one graph."""
     batches = Batches(data, settings)
-    network = model.build(settings, images=standardize(data.train_images[: model.WHITENING_IMAGES]))
+    network = model.build(settings, images=data.train_images[: model.WHITENING_IMAGES])
     optimizer = optimizers.build(settings, network.parameters)
     layer_probe = probes.LayerProbe(network, on=settings.diagnostics != "off")
     total_steps = settings.steps or settings.epochs * batches.steps_per_epoch
@@ -199,7 +199,7 @@ def train(invocation):
             check_same_pictures(folder, data)
             start = restore_newest(training, folder)
             logs.cut_back(folder, start or -1)  # a run that starts over describes its untouched network again
-            diagnostics.cadence = runs.read_config(folder)["diagnostics"]["cadence"]
+            diagnostics.follow(runs.read_config(folder)["diagnostics"]["cadence"])
         else:
             write_config(folder, training, diagnostics, device_name, reason)
         board = Board(folder, training) if settings.tensorboard else None
@@ -277,7 +277,7 @@ def write_config(folder, training, diagnostics, device_name, precision_reason):
     costs = None
     if settings.diagnostics_budget:
         costs, step_seconds = diagnostics.measured_costs(compiled)
-        diagnostics.cadence = chosen_cadence(costs, step_seconds, settings.diagnostics_budget)
+        diagnostics.follow(chosen_cadence(costs, step_seconds, settings.diagnostics_budget))
     pictures = (batches.images.numpy(), batches.labels.numpy(), data.test_images, data.test_labels)
     facts = {
         "device": device_name,

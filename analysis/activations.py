@@ -152,14 +152,14 @@ def draw_dead(panel, run: Run) -> str:
     if not table.values.any():
         return (
             f"No channel was dead at any of the {len(table.steps)} measurements: each unit of "
-            f"{panels.listed(table.layers)} speaks for some picture. Dotted: 20 % is worth a look, 50 % is trouble."
+            f"{panels.listed(table.layers)} speaks for some picture. Dotted: 50 % is worth a look, 90 % is trouble."
         )
     worst = np.unravel_index(table.values.argmax(), table.values.shape)
     now = f"{end[most]:.0f} % of the channels of {table.layers[most]} are" if end[most] else "no channel is"
     return (
         f"At step {table.steps[-1]:,} {now} off for every picture; the most at any time was "
         f"{100 * table.values[worst]:.0f} %, in {table.layers[worst[1]]} at step {table.steps[worst[0]]:,}. Dotted: "
-        "20 % is worth a look, 50 % is trouble."
+        "50 % is worth a look, 90 % is trouble."
     )
 
 

@@ -1,11 +1,12 @@
 """What does a recipe reach, and in what time? Several seeds of each recipe, and Keras's tutorial, in turn.
 
-    python analysis/benchmark.py                         classic and modern, seeds 0, 1 and 2
-    python analysis/benchmark.py --recipes classic --seeds 5
+    python analysis/benchmark.py                         classic and modern, seeds 0, 1 and 2, and Keras's tutorial
+    python analysis/benchmark.py --recipes fast --peers airbench94 --seeds 5
+    python analysis/benchmark.py --table DIR             the table of an earlier one, from its files
 
 Every training is a process of its own, timed from outside: seconds are what somebody waits from
-the command to the last line, start-up and all evaluations included. Accuracy is that of the last
-epoch, never of the best one. Leave the machine alone meanwhile.
+the command to the last line, start-up and all evaluations included; training seconds are those of the
+steps alone. Accuracy is that of the last epoch, never of the best one. Leave the machine alone meanwhile.
 """
 
 import argparse
@@ -24,8 +25,12 @@ from analysis import common
 from core import data, logs, recipes, runs
 
 PROJECT = Path(__file__).resolve().parent.parent
-KERAS = "Keras tutorial"
-COLUMNS = ("who", "seed", "seconds", "test_accuracy", "train_accuracy", "peak_memory_mb")
+KERAS, AIRBENCH = "Keras tutorial", "airbench94 in PyTorch"
+PEERS = {"keras": KERAS, "airbench94": AIRBENCH}
+COLUMNS = (
+    "who", "seed", "seconds", "training_seconds", "test_accuracy", "six_views_accuracy", "train_accuracy",
+    "peak_memory_mb",
+)  # fmt: skip
 
 
 def timed(*arguments) -> tuple[str, float, float]:
@@ -46,8 +51,17 @@ def train(recipe: str, seed: int, place: Path, words) -> tuple:
         "train_loop.py", "--recipe", recipe, "--seed", seed, "--runs-dir", place, "--run", name,
         "--data", words.data, "--data-dir", words.data_dir, *(["--epochs", words.epochs] if words.epochs else []),
     )  # fmt: skip
-    exams = logs.read(place / name, logs.EPOCHS)
-    return recipe, seed, seconds, exams["test_accuracy"][-1], exams["train_accuracy"][-1], memory
+    return row_of(place / name, recipe, seed, seconds, memory)
+
+
+def row_of(folder: Path, recipe: str, seed: int, seconds: float, memory: float) -> tuple:
+    """The row of a run, from the files it left."""
+    exams, timing, layers = (logs.read(folder, name) for name in (logs.EPOCHS, logs.TIMING, logs.LAYERS))
+    views = layers["value"][layers["quantity"] == b"test_accuracy_of_six_views"]
+    return (
+        recipe, seed, seconds, timing["step_seconds"].sum() + timing["probe_seconds"].sum(), exams["test_accuracy"][-1],
+        views[-1] if len(views) else float("nan"), exams["train_accuracy"][-1], memory,
+    )  # fmt: skip
 
 
 def keras(words) -> tuple:
@@ -56,7 +70,17 @@ def keras(words) -> tuple:
         __file__, "--worker", "--data", words.data, "--data-dir", words.data_dir, "--epochs", words.epochs or 10
     )
     accuracy, seconds, _ = map(float, printed.split()[-3:])
-    return KERAS, "", seconds, accuracy, float("nan"), memory
+    return KERAS, "", seconds, seconds, accuracy, float("nan"), float("nan"), memory
+
+
+def airbench(words, seed: int) -> tuple:
+    """The airbench94 recipe in PyTorch (analysis/airbench_peer.py), as a row of COLUMNS."""
+    printed, seconds, memory = timed(
+        "analysis/airbench_peer.py", "--seed", seed, "--data-dir", words.data_dir, "--epochs", words.epochs or 9.9
+    )
+    said = dict(pair.split("=") for pair in printed.splitlines()[-1].split())
+    accuracies = float(said["plain"]), float(said["six_views"])
+    return AIRBENCH, seed, seconds, float(said["seconds"]), *accuracies, float("nan"), memory
 
 
 def main(words) -> None:
@@ -66,6 +90,8 @@ def main(words) -> None:
 
         print(*peers.keras_tutorial(data.load(words.data, words.data_dir), words.epochs or 10))
         return
+    if words.table:
+        return report(again(words.table), words.table)
     place = (words.out or PROJECT / "runs" / f"benchmark-{runs.timestamp()}").resolve()
     place.mkdir(parents=True)
     pictures = data.load(words.data, words.data_dir)
@@ -77,30 +103,59 @@ def main(words) -> None:
     print(f"from the command to the first step, saved and left again: {start_up:.1f} s", flush=True)
     rows = []
     for seed in range(words.seeds):
-        for who in [*([KERAS] if seed == 0 else []), *words.recipes]:
-            row = keras(words) if who == KERAS else train(who, seed, place, words)
+        for who in [*(PEERS[peer] for peer in words.peers if seed == 0), *words.recipes]:
+            if who == KERAS:
+                row = keras(words)
+            else:
+                row = airbench(words, seed) if who == AIRBENCH else train(who, seed, place, words)
             rows.append(row)
             print(
-                f"{row[0]:15} seed {row[1]!s:2} {row[2]:6.0f} s  test {100 * row[3]:.2f} %  {row[5]:.0f} MB", flush=True
+                f"{row[0]:22} seed {row[1]!s:2} {row[2]:6.0f} s  test {100 * row[4]:.2f} %  {row[7]:.0f} MB", flush=True
             )
     with open(place / "benchmark.csv", "w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     report(rows, place)
 
 
+def again(place: Path) -> list[tuple]:
+    """The rows of an earlier benchmark: the peers' from its CSV, ours from the runs beside it."""
+    with open(place / "benchmark.csv", newline="") as file:
+        written = list(csv.DictReader(file))
+    rows = []
+    for row in written:
+        folder = place / f"{row['who']}-seed{row['seed']}"
+        if folder.is_dir():
+            rows.append(
+                row_of(folder, row["who"], int(row["seed"]), float(row["seconds"]), float(row["peak_memory_mb"]))
+            )
+        else:
+            numbers = (float(row.get(name) or "nan") for name in COLUMNS[2:])
+            rows.append((row["who"], row["seed"], *numbers))
+    return rows
+
+
 def report(rows: list[tuple], place: Path) -> None:
     """The table: mean and sample deviation over the seeds, and the list they are made of."""
-    keras_seconds = next(row[2] for row in rows if row[0] == KERAS)
-    print(f"\n{'':15}  {'test accuracy':>15}  {'seconds':>8}  {'of Keras':>8}  {'memory':>8}   each seed")
+    keras_seconds = next((row[2] for row in rows if row[0] == KERAS), float("nan"))
+    headings = ("test accuracy", "six views", "seconds", "training", "of Keras", "memory")
+    print(f"\n{'':22}" + "".join(f"  {heading:>15}" for heading in headings) + "   each seed")
     for who in dict.fromkeys(row[0] for row in rows):
-        accuracy, seconds, memory = (np.array([row[i] for row in rows if row[0] == who]) for i in (3, 2, 5))
-        deviation = f" ± {100 * accuracy.std(ddof=1):.2f}" if len(accuracy) > 1 else ""
-        print(
-            f"{who:15}  {100 * accuracy.mean():7.2f} %{deviation:>6}  {seconds.mean():8.0f}  "
-            f"{seconds.mean() / keras_seconds:8.2f}  {memory.max():5.0f} MB   "
-            + ", ".join(f"{100 * value:.2f} in {s:.0f} s" for value, s in zip(accuracy, seconds))
-        )
+        seconds, training, accuracy, views, _, memory = np.array([row[2:] for row in rows if row[0] == who]).T
+        cells = (
+            with_deviation(accuracy), with_deviation(views) if np.isfinite(views).all() else "",
+            f"{seconds.mean():.0f}", f"{training.mean():.0f}",
+            f"{seconds.mean() / keras_seconds:.2f}" if np.isfinite(keras_seconds) else "",
+            f"{memory.max():.0f} MB",
+        )  # fmt: skip
+        each = ", ".join(f"{100 * value:.2f} in {s:.0f} s" for value, s in zip(accuracy, seconds))
+        print(f"{who:22}" + "".join(f"  {cell:>15}" for cell in cells) + f"   {each}")
     print(f"written  {place / 'benchmark.csv'}")
+
+
+def with_deviation(accuracy: np.ndarray) -> str:
+    """`76.91 % ± 0.21`: mean and sample deviation over the seeds."""
+    deviation = f" ± {100 * accuracy.std(ddof=1):.2f}" if len(accuracy) > 1 else ""
+    return f"{100 * accuracy.mean():.2f} %{deviation}"
 
 
 if __name__ == "__main__":
@@ -112,6 +167,10 @@ if __name__ == "__main__":
         default=["classic", "modern"],
         help="which [classic modern]",
     )
+    line.add_argument(
+        "--peers", nargs="*", choices=list(PEERS), default=["keras"], help="whom to compare with, once [keras]"
+    )
+    line.add_argument("--table", type=Path, metavar="DIR", help="only print the table of the benchmark in this folder")
     line.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 of each [3]")
     line.add_argument(
         "--epochs", type=int, metavar="N", help="instead of the recipe's own number (and of the tutorial's ten)"

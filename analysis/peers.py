@@ -23,7 +23,7 @@ KERAS_BUILDERS = {
     layers.Whitening: lambda layer: tf.keras.layers.Conv2D(
         layer.out_channels, layer.kernel_size, use_bias=False, trainable=False
     ),
-    layers.Scale: lambda layer: tf.keras.layers.Rescaling(layer.factor),
+    layers.Scale: lambda layer: tf.keras.layers.Lambda(lambda x: layer.factor * x),
     layers.MaxPooling: lambda layer: tf.keras.layers.MaxPooling2D(
         layer.kernel_size, layer.stride, layer.padding.lower()
     ),

@@ -7,7 +7,6 @@ TensorFlow reads its environment and writes to standard error while it is being 
 import contextlib
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -99,35 +98,36 @@ def choose_precision(wanted: str, device: str) -> tuple[str, str]:
         return "bfloat16", "the GPU multiplies bfloat16 natively"
     if not {"avx512_bf16", "amx_bf16"} & processor_flags():
         return "float32", "this processor has no instructions for bfloat16"
-    seconds = {precision: 0.0 for precision in ("float32", "bfloat16")}
     tf = import_tensorflow()
     with tf.device(device):
-        for precision in seconds:
-            seconds[precision] = convolution_seconds(precision)
+        seconds = convolution_seconds("float32", "bfloat16")
     ratio = seconds["float32"] / seconds["bfloat16"]
     return "bfloat16" if ratio > 1.1 else "float32", f"a convolution in bfloat16 takes 1/{ratio:.1f} of float32's time"
 
 
-def convolution_seconds(precision: str, repeats: int = 7) -> float:
-    """Median seconds of one convolution, forward and backward, in that precision."""
-    tf = import_tensorflow()
-    x = tf.ones([128, 16, 16, 64], precision)
-    kernel = tf.ones([3, 3, 64, 64], precision)
+def convolution_seconds(*precisions: str, repeats: int = 15) -> dict[str, float]:
+    """{precision: seconds of one convolution, forward and backward}: the shortest of several, taken in turn.
 
-    @tf.function(autograph=False)
-    def work():
+    The shortest, because whatever else the machine does can only make one longer.
+    """
+    tf = import_tensorflow()
+
+    def work(x, kernel):
         with tf.GradientTape() as tape:
             tape.watch([x, kernel])
             y = tf.nn.conv2d(x, kernel, 1, "SAME")
         return [tf.reduce_max(g) for g in tape.gradient(y, [x, kernel])]
 
-    def timed():
+    compiled = tf.function(work, autograph=False)
+    given = {p: (tf.ones([128, 16, 16, 64], p), tf.ones([3, 3, 64, 64], p)) for p in precisions}
+
+    def timed(precision):
         began = time.perf_counter()
-        [g.numpy() for g in work()]
+        [g.numpy() for g in compiled(*given[precision])]
         return time.perf_counter() - began
 
-    timed()  # traces and warms up
-    return statistics.median(timed() for _ in range(repeats))
+    rounds = [{p: timed(p) for p in precisions} for _ in range(1 + repeats)][1:]  # the first one traces
+    return {p: min(one[p] for one in rounds) for p in precisions}
 
 
 def processor_flags() -> set[str]:

@@ -17,7 +17,6 @@ from core import probes
 from core.batches import PROBE_IMAGES
 
 NETWORK = "network"  # the name in layers.csv of what belongs to no single layer
-DENSE_START = 100  # steps whose norms are all written: trouble shows early
 MARKS = (1, 2, 5, 10, 20, 50, 100)  # the rarer looks come denser there too
 
 # Every how many steps a class looks. 0: only at the start and at exams (activations), or never.
@@ -33,19 +32,17 @@ def due(cadence: dict[str, int], kind: str, step: int) -> bool:
     every = cadence.get(kind, 0)
     if not every:
         return False
-    return step % every == 0 or (step <= DENSE_START if kind == "norms" else step in MARKS)
+    return probes.norms_due(step, every) if kind == "norms" else step % every == 0 or step in MARKS
 
 
 def chosen_cadence(costs: dict[str, float], step_seconds: float, budget: float) -> dict[str, int]:
     """The densest cadence that keeps the looks within `budget` percent of the step time.
 
-    costs {class: seconds of one look}, all above 0. The norms are part of every step, so their cost
-    is taken off first; the other classes share the rest equally. Cadences are rounded up to 1, 2 or 5
-    times a power of ten. The dense start and the exams come on top.
+    costs {class: seconds of one look}, all above 0. The classes share the budget equally. Cadences are
+    rounded up to 1, 2 or 5 times a power of ten. The dense start and the exams come on top.
     """
-    allowed = max(budget / 100 * step_seconds - costs["norms"], 0) / (len(costs) - 1)
-    rarer = {kind: seconds / allowed if allowed else np.inf for kind, seconds in costs.items() if kind != "norms"}
-    return {"norms": 1} | {kind: rounded_up(every) if np.isfinite(every) else 0 for kind, every in rarer.items()}
+    allowed = budget / 100 * step_seconds / len(costs)
+    return {kind: rounded_up(seconds / allowed) for kind, seconds in costs.items()}
 
 
 def rounded_up(number: float) -> int:
@@ -62,7 +59,7 @@ class Diagnostics:
         scalar = [tf.TensorSpec([], tf.int32)]
         given = {"batches": training.batches, "network": network, "settings": settings}
         self.training, self.layer_probe = training, training.layer_probe
-        self.cadence = CADENCES[settings.diagnostics]
+        self.follow(CADENCES[settings.diagnostics])
         self.layer_names = [layer.name for layer in network.layers]
         self.pictures = tf.constant(data.train_images[: probes.ACTIVATION_IMAGES])
         fixed = slice(0, min(settings.batch_size, PROBE_IMAGES))
@@ -77,6 +74,12 @@ class Diagnostics:
         self.seconds = dict.fromkeys(("activations", "quality", "curvature"), 0.0)
         self.looks = dict.fromkeys(self.seconds, 0)
         self.tracing_seconds = 0.0
+
+    def follow(self, cadence: dict[str, int]) -> None:
+        """Look at this cadence from now on."""
+        self.cadence = cadence
+        if cadence:
+            self.layer_probe.every.assign(cadence["norms"])
 
     def norms_due(self, step: int) -> bool:
         """Whether what the step measured of its kernels is written."""
@@ -158,7 +161,7 @@ class Diagnostics:
         """({class: seconds of one look}, seconds of a step): medians; the training is put back as it was."""
         training = self.training
         norms = compiled(
-            lambda probe, tensors: probe.measure(tensors, tensors), [], training.settings.eager,
+            lambda probe, tensors: probe.measure(tf.constant(1), tensors, tensors), [], training.settings.eager,
             probe=self.layer_probe, tensors=[tf.identity(w) for w in training.network.parameters],
         )  # fmt: skip
         before = {name: variable.numpy() for name, variable in training.state.items()}

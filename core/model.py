@@ -6,6 +6,7 @@ not move the starting weights of the others.
 
 import tensorflow as tf
 
+from core.batches import standardize
 from core.layers import (
     GELU,
     BatchNormalization,
@@ -229,7 +230,7 @@ ACTIVATIONS = {"relu": ReLU, "gelu": GELU}
 def build(settings, dtype=tf.float32, images=None) -> CNN:
     """The network that the settings name, its weights drawn from their seed.
 
-    images: standardised pictures [N,32,32,3] on which a whitening layer takes its measure; without them
+    images: training pictures uint8 [N,32,32,3] on which a whitening layer takes its measure; without them
     it keeps a random start (enough to count parameters, or before a checkpoint is restored).
     """
     compute_dtype = tf.bfloat16 if settings.precision == "bfloat16" else dtype
@@ -238,5 +239,5 @@ def build(settings, dtype=tf.float32, images=None) -> CNN:
     else:
         layers = speed(WIDTHS[settings.network], ACTIVATIONS[settings.activation], settings, settings.seed, dtype)
     if images is not None and isinstance(layers[0], Whitening):
-        layers[0].measure(images)
+        layers[0].measure(standardize(images))
     return CNN(settings.network, layers, compute_dtype)

@@ -20,9 +20,15 @@ LAYER_QUANTITIES = {
     "gradient_cosine": lambda w, g, d, w0, last: share(dot(g, last), tf.norm(g) * tf.norm(last)),  # zig-zag?
 }  # fmt: skip
 
+DENSE_START = 100
 NEAR_ZERO = 1e-6  # a number smaller than this counts as silent
 ACTIVATION_IMAGES = 1_000  # training pictures that activations are measured on
 MICRO_BATCHES = 4  # pieces a batch is cut into to see how much its pictures agree
+
+
+def norms_due(step, every):
+    """Whether the kernels of this step are measured: all of the first DENSE_START, where trouble shows, then some."""
+    return (step <= DENSE_START) | (step % every == 0)
 
 
 def share(part: tf.Tensor, whole: tf.Tensor) -> tf.Tensor:
@@ -55,17 +61,34 @@ class LayerProbe(tf.Module):
         self.kernels = [layer.kernel for layer in layers]
         self.places = [places[id(kernel)] for kernel in self.kernels]
         self.starts = [tf.constant(kernel.numpy()) for kernel in self.kernels]
+        self.every = tf.Variable(1, trainable=False) if on else None  # a cadence can still be chosen after the trace
         self.last_gradients = [tf.Variable(tf.zeros_like(kernel), trainable=False) for kernel in self.kernels]
 
-    def measure(self, gradients: list, updates: list) -> dict[str, tf.Tensor]:
-        """Every quantity of every kernel: {name: [layers] float32}, in network order. To be called before w moves."""
-        rows = [
-            (w, gradients[i], updates[i], w0, last)
-            for w, i, w0, last in zip(self.kernels, self.places, self.starts, self.last_gradients)
-        ]
-        measured = {name: tf.stack([f(*row) for row in rows]) for name, f in LAYER_QUANTITIES.items() if rows}
-        for last, i in zip(self.last_gradients, self.places):
-            last.assign(gradients[i])
+    def measure(self, step, gradients: list, updates: list) -> dict[str, tf.Tensor]:
+        """Every quantity of every kernel: {name: [layers] float32}, in network order; zeros when not due.
+
+        To be called before w moves. Looking at every weight takes time, so at the steps in between the
+        graph skips it, and keeps a gradient only when the next step will ask for it.
+        """
+        if not self.kernels:
+            return {}
+        of_kernels = [gradients[i] for i in self.places]
+
+        def quantities():
+            rows = zip(self.kernels, of_kernels, [updates[i] for i in self.places], self.starts, self.last_gradients)
+            rows = list(rows)
+            return {name: tf.stack([f(*row) for row in rows]) for name, f in LAYER_QUANTITIES.items()}
+
+        def keep():
+            for last, gradient in zip(self.last_gradients, of_kernels):
+                last.assign(gradient)
+            return True
+
+        def nothing():
+            return {name: tf.zeros(len(self.kernels), of_kernels[0].dtype) for name in LAYER_QUANTITIES}
+
+        measured = tf.cond(norms_due(step, self.every), quantities, nothing)
+        tf.cond(norms_due(step + 1, self.every), keep, lambda: False)
         return measured
 
     def slots(self) -> dict[str, list[tf.Variable]]:

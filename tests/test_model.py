@@ -19,7 +19,7 @@ every_network = pytest.mark.parametrize("network", NETWORKS)
 
 
 def build(network: str, seed: int = 0, dtype=tf.float32) -> model.CNN:
-    return model.build(dataclasses.replace(RECIPES["classic"], network=network, seed=seed), dtype)
+    return model.build(dataclasses.replace(RECIPES["classic"], network=network, identity_init=False, seed=seed), dtype)
 
 
 def randomized(network: str, dtype=tf.float64) -> model.CNN:
@@ -168,7 +168,7 @@ def test_a_network_is_built_from_its_seed(network):
     one, same, other = build(network, 1), build(network, 1), build(network, 2)
     for a, b in zip(one.named_variables.values(), same.named_variables.values()):
         np.testing.assert_array_equal(a, b)
-    kernels = [name for name in one.named_variables if name.endswith("/kernel")]
+    kernels = [name for name in one.named_variables if name.endswith("/kernel") and name != "whitening/kernel"]
     assert kernels
     for name in kernels:
         assert np.any(one.named_variables[name].numpy() != other.named_variables[name].numpy())
@@ -224,6 +224,8 @@ def test_it_learns_twenty_pictures_by_heart(network, optimizer, small_data):
     cnn = build(network)
     settings = dataclasses.replace(RECIPES["classic"], optimizer=optimizer)
     rate = {"sgd": 0.01, "adam": 0.002}[optimizer]
+    if isinstance(cnn.layers[-1], layers.Scale):
+        rate /= cnn.layers[-1].factor  # softer answers need longer steps
     mover = optimizers.build(settings, cnn.parameters)
     images, labels = standardize(tf.constant(small_data.train_images[:20])), small_data.train_labels[:20]
 
@@ -288,7 +290,6 @@ def test_identity_and_activation_are_settings():
 
 
 def test_whitening_is_measured_on_the_pictures_it_is_given(small_data):
-    images = standardize(small_data.train_images)
-    one, other = model.build(RECIPES["minute"], images=images), model.build(RECIPES["minute"])
+    one, other = model.build(RECIPES["minute"], images=small_data.train_images), model.build(RECIPES["minute"])
     assert np.abs(one.layers[0].kernel.numpy() - other.layers[0].kernel.numpy()).max() > 0.1
     np.testing.assert_array_equal(one.named_variables["dense/kernel"], other.named_variables["dense/kernel"])

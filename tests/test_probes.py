@@ -53,12 +53,12 @@ def test_every_quantity_is_its_formula_in_network_order(network):
     places = [2, 4, 6]  # of the kernels among gamma, beta, kernel, bias, kernel, bias, kernel, bias
     starts = {k: network.parameters[k].numpy() for k in places}
     last = tensors(network, seed=20)
-    first = probe.measure(last, tensors(network, seed=30))
+    first = probe.measure(tf.constant(1), last, tensors(network, seed=30))
     assert not first["gradient_cosine"].numpy().any(), "the first step has no step before it"
     for parameter, move in zip(network.parameters, tensors(network, seed=40, scale=0.1)):
         parameter.assign_add(move)
     gradients, updates = tensors(network, seed=1), tensors(network, seed=50, scale=-0.01)
-    measured = probe.measure(gradients, updates)
+    measured = probe.measure(tf.constant(2), gradients, updates)
     assert list(measured) == list(probes.LAYER_QUANTITIES) == list(BY_FORMULA)
     for name, values in measured.items():
         expected = [
@@ -69,10 +69,25 @@ def test_every_quantity_is_its_formula_in_network_order(network):
         np.testing.assert_allclose(values, expected, rtol=2e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_between_the_due_steps_nothing_is_measured_and_the_right_gradient_is_kept(network, compiled):
+    probe, seen = probes.LayerProbe(network), {}
+    probe.every.assign(10)
+    measure = tf.function(probe.measure, autograph=False) if compiled else probe.measure
+    for step in range(98, 123):
+        gradients = tensors(network, seed=step)
+        seen[step] = gradients[2].numpy()
+        cosine = measure(tf.constant(step), gradients, gradients)["gradient_cosine"].numpy()
+        assert bool(cosine.any()) == (step in (99, 100, 110, 120)), step
+        if cosine.any():
+            one, other = seen[step], seen[step - 1]
+            np.testing.assert_allclose(cosine[0], np.sum(one * other) / (norm(one) * norm(other)), rtol=1e-4)
+
+
 def test_another_quantity_is_a_line(network, monkeypatch):
     monkeypatch.setitem(probes.LAYER_QUANTITIES, "largest_weight", lambda w, g, d, w0, last: tf.reduce_max(tf.abs(w)))
     still = [tf.zeros_like(w) for w in network.parameters]
-    measured = probes.LayerProbe(network).measure(still, still)
+    measured = probes.LayerProbe(network).measure(tf.constant(1), still, still)
     largest = [np.abs(layer.kernel.numpy()).max() for layer in probes.kernel_layers(network)]
     np.testing.assert_array_equal(measured["largest_weight"], largest)
 
@@ -82,13 +97,15 @@ def test_zeros_have_numbers_too(network):
     for parameter in network.parameters:
         parameter.assign(tf.zeros_like(parameter))
     still = [tf.zeros_like(w) for w in network.parameters]
-    for name, values in probes.LayerProbe(network).measure(still, still).items():
+    for name, values in probes.LayerProbe(network).measure(tf.constant(1), still, still).items():
         assert not values.numpy().any(), name
 
 
 def test_switched_off_it_measures_nothing_and_keeps_nothing(network):
     probe = probes.LayerProbe(network, on=False)
-    assert probe.measure(network.parameters, network.parameters) == {} and probe.slots() == {"last_gradient": []}
+    assert probe.measure(tf.constant(1), network.parameters, network.parameters) == {} and probe.slots() == {
+        "last_gradient": []
+    }
 
 
 @pytest.fixture

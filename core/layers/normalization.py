@@ -40,7 +40,8 @@ class BatchNormalization(Layer):
         super().__init__(name)
         self.channels, self.momentum, self.epsilon = channels, momentum, epsilon
         self.use_scale = use_scale
-        self.gamma = tf.Variable(tf.ones([channels], dtype), trainable=use_scale, name="gamma")
+        ones = tf.ones([channels], dtype)
+        self.gamma = tf.Variable(ones, name="gamma") if use_scale else ones
         self.beta = tf.Variable(tf.zeros([channels], dtype), name="beta")
         self.moving_mean = tf.Variable(tf.zeros([channels], dtype), trainable=False, name="moving_mean")
         self.moving_variance = tf.Variable(tf.ones([channels], dtype), trainable=False, name="moving_variance")

@@ -36,6 +36,7 @@ class Whitening(Convolution):
         super().__init__(
             name, channels, 2 * size * size * channels, size, padding="VALID", use_bias=False, dtype=dtype
         )  # fmt: skip
+        self.kernel = tf.Variable(self.kernel, trainable=False, name="kernel")
 
     def measure(self, images: tf.Tensor) -> None:
         """Take the filters from standardised pictures [N,H,W,C]."""
