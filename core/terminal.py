@@ -104,7 +104,7 @@ def finished(folder, data, diagnostics, seconds: float) -> None:
     train, test = exams["train_accuracy"][-1], exams["test_accuracy"][-1]
     gap = 100 * (train - test)
     if gap > 10:
-        advice = f"it knows its training images {gap:.0f} points better than new ones: try --flip --crop 2"
+        advice = f"it knows its training images {gap:.0f} points better than new ones: try --alternating-flip --crop 2"
     elif gap < 3:
         advice = (
             "it does about as well on new images as on its own: try more --epochs, or a larger network in core/model.py"

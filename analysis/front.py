@@ -1,0 +1,100 @@
+"""How much accuracy for how many minutes? The recipes and the peers as measured, and a run among them.
+
+    python analysis/front.py             the latest run among the points of docs/front.csv
+    python analysis/front.py --out docs/front.png --no-run      the points alone
+
+The points come from analysis/benchmark.py (docs/front.csv has its columns) and were measured on one
+machine; a run of another machine lies elsewhere on the time axis, so compare its accuracy and your own runs.
+Minutes are those of the training steps: start-up and evaluations are left out.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from analysis import common
+from analysis.run import counted
+from core import logs, runs
+
+POINTS = Path(__file__).resolve().parent.parent / "docs" / "front.csv"
+PEERS = ("Keras tutorial", "airbench94 in PyTorch")
+
+
+def measured(path: Path) -> dict[str, np.ndarray]:
+    """{who: [[minutes, test accuracy in %] for each seed]}, by minutes. Raises RunError when the file is not one."""
+    try:
+        with open(path, newline="") as file:
+            rows = [
+                (row["who"], float(row["training_seconds"]), float(row["test_accuracy"]))
+                for row in csv.DictReader(file)
+            ]
+    except (KeyError, ValueError) as error:
+        raise runs.RunError(f"{path}: not a table of analysis/benchmark.py ({error})") from None
+    points = {who: np.array([(s / 60, 100 * a) for w, s, a in rows if w == who]) for who in {row[0] for row in rows}}
+    return dict(sorted(points.items(), key=lambda item: item[1][:, 0].mean()))
+
+
+def point_of(folder: Path) -> tuple[str, float, float]:
+    """(name, minutes of training, test accuracy in %) of a run at its last exam."""
+    timing, exams = logs.read(folder, logs.TIMING), logs.read(folder, logs.EPOCHS)
+    if not len(exams["step"]):
+        raise runs.RunError(f"{folder}: no epoch is complete yet, so there is no accuracy to place; train on")
+    until = timing["step"] <= exams["step"][-1]
+    seconds = timing["step_seconds"][until].sum() + timing["probe_seconds"][until].sum()
+    config = runs.read_config(folder)
+    return f"{config['run']} on {config['data']['title']}", seconds / 60, 100 * exams["test_accuracy"][-1]
+
+
+def draw(points: dict[str, np.ndarray], run: tuple | None, out: Path) -> None:
+    """Accuracy against minutes, the time axis logarithmic: ours in blue, the peers in grey, the run in red."""
+    drawing, axes = common.figure(1, 1, width=8, height=4.6)
+    axis = axes[0, 0]
+    for who, seeds in points.items():
+        colour = "#888888" if who in PEERS else "#1f77b4"
+        axis.plot(*seeds.T, "o", color=colour, alpha=0.5, markersize=4)
+        minutes, accuracy = seeds.mean(axis=0)
+        axis.plot(minutes, accuracy, "s" if who in PEERS else "o", color=colour, markersize=9)
+        axis.annotate(who, (minutes, accuracy), xytext=(8, -10), textcoords="offset points", color=colour)
+    if run:
+        axis.plot(run[1], run[2], "*", color="#d62728", markersize=15)
+        axis.annotate(run[0], run[1:], xytext=(0, 10), textcoords="offset points", color="#d62728", ha="center")
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}")
+    axis.margins(x=0.15, y=0.15)
+    axis.set(
+        xlabel="minutes of training, two cores (logarithmic)", ylabel="test accuracy, final step (%)",
+        title="Accuracy against minutes, cifar10 (JPEG copy)",
+    )  # fmt: skip
+    common.save(drawing, out)
+
+
+def main(words) -> None:
+    """Print the table, draw the picture."""
+    points = measured(words.points)
+    folder = None if words.no_run else runs.find(words.run, words.runs_dir)
+    run = folder and point_of(folder)
+    rows = [
+        (seeds[:, 0].mean(), seeds[:, 1].mean(), f"{who}, {counted(len(seeds), 'seed')}")
+        for who, seeds in points.items()
+    ]
+    rows += [(*run[1:], f"{run[0]}   <- this run")] if run else []
+    print("minutes of training   test accuracy")
+    for minutes, accuracy, who in sorted(rows):
+        print(f"{minutes:19.1f}   {accuracy:11.2f} %   {who}")
+    out = words.out or (folder / "front.png" if folder else Path("front.png"))
+    draw(points, run, out)
+    print(f"drawn    {out}")
+
+
+if __name__ == "__main__":
+    line = common.parser("front", __doc__.splitlines()[0])
+    line.add_argument(
+        "--points", type=Path, metavar="FILE", default=POINTS, help="the measured points [docs/front.csv]"
+    )
+    line.add_argument("--no-run", action="store_true", help="only the measured points")
+    common.answer(main, line.parse_args())

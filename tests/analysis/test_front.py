@@ -1,0 +1,42 @@
+"""The front: points are means of seeds, a run lies where its files say."""
+
+import numpy as np
+import pytest
+from runner import run, train
+
+from analysis import front
+from core import logs, runs
+
+HEADER = "who,seed,seconds,training_seconds,test_accuracy,six_views_accuracy,train_accuracy,peak_memory_mb\n"
+
+
+@pytest.fixture
+def points(tmp_path):
+    path = tmp_path / "front.csv"
+    path.write_text(
+        HEADER + "slow,0,700,600,0.90,nan,1,1\nslow,1,700,660,0.92,nan,1,1\nKeras tutorial,,90,60,0.7,nan,nan,1\n"
+    )
+    return path
+
+
+def test_points_by_minutes(points):
+    found = front.measured(points)
+    assert list(found) == ["Keras tutorial", "slow"]
+    np.testing.assert_allclose(found["slow"], [[10, 90], [11, 92]])
+
+
+def test_a_run_among_the_points(points, tmp_path):
+    train(tmp_path, "mine", "--steps", 10)
+    name, minutes, accuracy = front.point_of(tmp_path / "mine")
+    timing, exams = logs.read(tmp_path / "mine", logs.TIMING), logs.read(tmp_path / "mine", logs.EPOCHS)
+    assert name == "mine on shapes10" and accuracy == 100 * exams["test_accuracy"][-1]
+    np.testing.assert_allclose(minutes * 60, timing["step_seconds"].sum() + timing["probe_seconds"].sum())
+    done = run("analysis/front.py", "mine", "--runs-dir", tmp_path, "--points", points)
+    assert "<- this run" in done.stdout and "slow, 2 seeds" in done.stdout and "91.00 %" in done.stdout
+    assert (tmp_path / "mine" / "front.png").stat().st_size > 10_000
+
+
+def test_a_table_that_is_none(tmp_path):
+    (tmp_path / "front.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(runs.RunError, match=r"front\.csv: not a table of analysis/benchmark\.py"):
+        front.measured(tmp_path / "front.csv")
