@@ -61,13 +61,13 @@ class Diagnostics:
         self.training, self.layer_probe = training, training.layer_probe
         self.follow(CADENCES[settings.diagnostics])
         self.layer_names = [layer.name for layer in network.layers]
-        self.pictures = tf.constant(data.train_images[: probes.ACTIVATION_IMAGES])
+        pictures = data.train_images[: probes.ACTIVATION_IMAGES]
+        piece = min(probes.ACTIVATION_PIECE, len(pictures))  # in pieces: all at once would be most of the memory
+        self.pieces = [tf.constant(pictures[at : at + piece]) for at in range(0, len(pictures) // piece * piece, piece)]
         fixed = slice(0, min(settings.batch_size, PROBE_IMAGES))
         self.fixed = tf.constant(data.train_images[fixed]), tf.constant(data.train_labels[fixed])
         # Each is traced when it is first asked: a run that never asks does not wait for it.
-        self.activations = compiled(
-            probes.activation_quantities, [spec(self.pictures)], settings.eager, network=network
-        )
+        self.activations = compiled(probes.activation_piece, [spec(self.pieces[0])], settings.eager, network=network)
         self.batch_loss = compiled(probes.batch_loss, scalar, settings.eager, **given)
         self.curvature = compiled(probes.curvature, [spec(x) for x in self.fixed], settings.eager, network=network)
         self.noise = compiled(probes.gradient_noise, scalar, settings.eager, **given)
@@ -132,7 +132,7 @@ class Diagnostics:
 
     def look_at_activations(self, step, metrics=None) -> list[tuple]:
         """What every layer puts out."""
-        found = {name: values.numpy() for name, values in self.activations(self.pictures).items()}
+        found = probes.activation_quantities([self.activations(piece) for piece in self.pieces])
         bends = {layer.name for layer in self.training.network.layers if layer.is_activation}
         return [
             (step, layer, name, values[i])

@@ -5,6 +5,7 @@ layers.csv will call it. w is the kernel before the step, g its gradient, d the 
 the kernel before the first step, last the gradient of the step before.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from core.batches import standardize
@@ -22,7 +23,7 @@ LAYER_QUANTITIES = {
 
 DENSE_START = 100
 NEAR_ZERO = 1e-6  # a number smaller than this counts as silent
-ACTIVATION_IMAGES = 1_000  # training pictures that activations are measured on
+ACTIVATION_IMAGES, ACTIVATION_PIECE = 1_000, 200  # training pictures that activations are measured on; at a time
 MICRO_BATCHES = 4  # pieces a batch is cut into to see how much its pictures agree
 
 
@@ -96,26 +97,35 @@ class LayerProbe(tf.Module):
         return {"last_gradient": self.last_gradients}
 
 
-def activation_quantities(images, network) -> dict[str, tf.Tensor]:
-    """Mean, deviation and share of zeros of each layer's output, share of dead channels.  uint8 [N,32,32,3] ->.
+def activation_piece(images, network) -> list[tuple[tf.Tensor, ...]]:
+    """Of each layer's output, in forward order: mean [], variance [], share of zeros [], loudest [C].
 
-    {name: [layers] float32} for all layers in forward order, in evaluation mode. A channel is dead
-    when it is silent everywhere on every picture: |y| < NEAR_ZERO. Zeros in half the places are normal.
+    uint8 [N,32,32,3] ->. In evaluation mode. loudest: the largest |y| of each channel over all pictures and places.
     """
     rows = []
     for _, y in network.outputs(standardize(images), training=False):
         y = tf.cast(y, tf.float32)
-        mean, variance = tf.nn.moments(y, list(range(y.shape.rank)))
-        silent = tf.abs(y) < NEAR_ZERO
-        dead = tf.reduce_all(silent, list(range(y.shape.rank - 1)))  # [C]
-        rows.append((mean, tf.sqrt(variance), mean_of(silent), mean_of(dead)))
+        size = tf.abs(y)
+        silent = tf.reduce_mean(tf.cast(size < NEAR_ZERO, tf.float32))
+        loudest = tf.reduce_max(size, list(range(y.shape.rank - 1)))
+        rows.append((*tf.nn.moments(y, list(range(y.shape.rank))), silent, loudest))
+    return rows
+
+
+def activation_quantities(pieces: list) -> dict[str, np.ndarray]:
+    """{name: [layers]} over all pieces of equal size: mean, deviation, share of zeros, share of dead channels.
+
+    A channel is dead when it is silent everywhere on every picture: |y| < NEAR_ZERO. Zeros in half the
+    places are normal.
+    """
+    rows = []
+    for several in zip(*pieces):  # one layer, in every piece
+        means, variances, silent = (np.array([float(piece[i]) for piece in several]) for i in range(3))
+        variance = np.mean(variances + means**2) - np.mean(means) ** 2
+        dead = np.max([piece[3].numpy() for piece in several], axis=0) < NEAR_ZERO
+        rows.append((means.mean(), max(variance, 0) ** 0.5, silent.mean(), dead.mean()))
     names = ("activation_mean", "activation_deviation", "zero_share", "dead_channels")
-    return {name: tf.stack(column) for name, column in zip(names, zip(*rows))}
-
-
-def mean_of(flags: tf.Tensor) -> tf.Tensor:
-    """The share of true ones."""
-    return tf.reduce_mean(tf.cast(flags, tf.float32))
+    return dict(zip(names, np.array(rows).T))
 
 
 def batch_loss(step, batches, network, settings) -> tf.Tensor:
