@@ -304,3 +304,18 @@ def test_the_holdout_is_the_last_tenth_of_the_training_images(whole, small_data,
     assert (len(held.train_images), len(held.test_images), held.title) == (180, 20, "shapes10, hold-out")
     np.testing.assert_array_equal(held.test_images, small_data.train_images[180:])
     assert data.with_holdout(small_data, False) is small_data
+
+
+def test_the_census_finds_what_was_leaked(small_data):
+    """Counts by class, and test pictures that are byte for byte in the training set."""
+    d = small_data
+    honest = data.census(d.train_images, d.train_labels, d.test_images, d.test_labels, 10)
+    assert honest == {
+        "train_class_counts": [20] * 10, "test_class_counts": [10] * 10, "test_images_in_training": 0,
+    }  # fmt: skip
+    leaked = np.concatenate([d.train_images, d.test_images[:7]])
+    labels = np.concatenate([d.train_labels, d.test_labels[:7]])
+    assert data.census(leaked, labels, d.test_images, d.test_labels, 10)["test_images_in_training"] == 7
+    none_of_three = d.train_labels != 3
+    found = data.census(d.train_images[none_of_three], d.train_labels[none_of_three], d.test_images, d.test_labels, 10)
+    assert found["train_class_counts"][3] == 0

@@ -106,3 +106,31 @@ def test_the_environment_can_be_written_down():
     assert found["tensorflow"] == tf.__version__ and found["threads"] == 3
     assert devices.environment(threads=0)["threads"] == os.cpu_count()
     assert found["git_commit"] is None or len(found["git_commit"].rstrip("+")) == 40
+
+
+@pytest.mark.parametrize(
+    ("flags", "seconds", "precision", "reason"),
+    [
+        (set(), None, "float32", "no instructions"),
+        ({"avx512_bf16"}, {"float32": 3.0, "bfloat16": 2.0}, "bfloat16", "1/1.5"),
+        ({"avx512_bf16"}, {"float32": 2.0, "bfloat16": 3.0}, "float32", "1/0.7"),
+        ({"amx_bf16"}, {"float32": 1.05, "bfloat16": 1.0}, "float32", "1/1.1"),
+    ],
+)
+def test_auto_takes_bfloat16_only_where_it_pays(monkeypatch, flags, seconds, precision, reason):
+    monkeypatch.setattr(devices, "processor_flags", lambda: flags)
+    monkeypatch.setattr(devices, "convolution_seconds", lambda *precisions: seconds)
+    found, why = devices.choose_precision("auto", "/CPU:0")
+    assert found == precision and reason in why
+
+
+def test_a_named_precision_is_taken_as_it_is_and_a_gpu_has_bfloat16(monkeypatch):
+    monkeypatch.setattr(devices, "convolution_seconds", lambda *precisions: pytest.fail("nothing to measure"))
+    assert devices.choose_precision("float32", "/GPU:0")[0] == "float32"
+    assert devices.choose_precision("bfloat16", "/CPU:0")[0] == "bfloat16"
+    assert devices.choose_precision("auto", "/GPU:0")[0] == "bfloat16"
+
+
+def test_the_stopwatch_measures_both():
+    found = devices.convolution_seconds("float32", "bfloat16", repeats=3)
+    assert set(found) == {"float32", "bfloat16"} and all(1e-5 < seconds < 10 for seconds in found.values())

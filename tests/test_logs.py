@@ -97,8 +97,9 @@ def test_cutting_back_drops_later_steps_and_nothing_else(tmp_path):
     for step in (1, 2, 3):
         log.append(logs.STEPS, [step, 1, 2.0, 0.5, 0.1, 3.0])
         log.append(logs.LAYERS, [step, "conv1", "weight_norm", 1.0])
-        log.append(logs.TIMING, [step, 0.1, 0.1])
-    log.append(logs.EPOCHS, [1, 3, 1.0, 0.5, 1.0, 0.5])
+        log.append(logs.TIMING, [step, 0.1, 0.1, 0.0])
+    log.append(logs.EPOCHS, [1, 3, 1.0, 0.5, 1.0, 0.5, 0.1, 0.1])
+    log.append(logs.PREDICTIONS, [3, 0, 0, 17])
     log.close()
     with open(tmp_path / logs.STEPS, "a") as file:
         file.write("4,1,0.")
@@ -106,6 +107,7 @@ def test_cutting_back_drops_later_steps_and_nothing_else(tmp_path):
     assert logs.read(tmp_path, logs.STEPS)["step"].tolist() == [1, 2]
     assert logs.read(tmp_path, logs.LAYERS)["step"].tolist() == [1, 2]
     assert logs.read(tmp_path, logs.EPOCHS)["epoch"].tolist() == []
+    assert logs.read(tmp_path, logs.PREDICTIONS)["count"].tolist() == []
     before = {name: (tmp_path / name).read_bytes() for name in logs.COLUMNS}
     logs.cut_back(tmp_path, 2)
     assert before == {name: (tmp_path / name).read_bytes() for name in logs.COLUMNS}
@@ -119,3 +121,56 @@ def test_a_long_log_is_read_in_seconds(tmp_path):
     began = time.perf_counter()
     assert len(logs.read(tmp_path, logs.STEPS)["loss"]) == 200_000
     assert time.perf_counter() - began < 4
+
+
+class Number:
+    """What a step hands out: asked for its value, it gives it."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __float__(self):
+        return float(self.value)
+
+    def numpy(self):
+        return np.asarray(self.value)
+
+
+def metrics(loss, norm=1.0):
+    return {
+        "loss": Number(loss), "accuracy": Number(0.5), "learning_rate": Number(0.1), "gradient_norm": Number(norm)
+    }  # fmt: skip
+
+
+def test_looks_stand_behind_the_norms_of_their_step(tmp_path):
+    log = logs.Logs(tmp_path)
+    recorder = logs.StepRecorder(log, steps_per_epoch=2, layer_names=["conv1", "dense"])
+    for step in (1, 2, 3):
+        recorder.record(step, metrics(step), {"weight_norm": Number([1.5, 2.5])} if step != 2 else {})
+        if step > 1:
+            recorder.record_looks([(step, "network", "curvature", 4.0)])
+    assert recorder.flush()["loss"] == 3
+    layers, steps = logs.read(tmp_path, logs.LAYERS), logs.read(tmp_path, logs.STEPS)
+    assert layers["step"].tolist() == [1, 1, 2, 3, 3, 3] and layers["value"].tolist() == [1.5, 2.5, 4, 1.5, 2.5, 4]
+    assert layers["layer"].tolist() == [b"conv1", b"dense", b"network", b"conv1", b"dense", b"network"]
+    assert steps["epoch"].tolist() == [1, 1, 2]
+    probe = logs.read(tmp_path, logs.TIMING)["probe_seconds"]
+    assert probe[0] == 0 and (probe[1:] > 0).all()
+
+
+@pytest.mark.parametrize("loss, norm", [(np.nan, 1.0), (np.inf, 1.0), (2.0, np.inf), (2.0, np.nan)])
+def test_nothing_is_written_after_the_first_number_that_is_not_finite(tmp_path, loss, norm):
+    log = logs.Logs(tmp_path)
+    recorder = logs.StepRecorder(log, steps_per_epoch=10, layer_names=[])
+    recorder.record(1, metrics(2.0), {})
+    recorder.record(2, metrics(loss, norm), {})
+    recorder.record(3, metrics(np.nan), {})
+    recorder.flush()
+    assert recorder.lost_step == 2 and logs.read(tmp_path, logs.STEPS)["step"].tolist() == [1, 2]
+
+
+def test_the_mirror_is_told_every_row(tmp_path):
+    told = []
+    log = logs.Logs(tmp_path, mirror=lambda name, row: told.append((name, list(row))))
+    log.layers([(1, "conv1", "weight_norm", 0.5)])
+    assert told == [(logs.LAYERS, [1, "conv1", "weight_norm", 0.5])]

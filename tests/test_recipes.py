@@ -43,10 +43,17 @@ WRONG = {
     "--device tpu": "--device tpu: expected auto, cpu, gpu or gpu:K",
     "--device gpu:": "--device gpu:: expected auto, cpu, gpu or gpu:K",
     "--data cifar": "--data cifar: expected one of auto, cifar10, shapes10 (did you mean cifar10?)",
-    "--optimizer adm": "--optimizer adm: expected one of sgd, adam (did you mean adam?)",
-    "--network resnet": "--network resnet: expected one of classic, modern, debug",
+    "--optimizer adm": "--optimizer adm: expected one of sgd, adam, muon (did you mean adam?)",
+    "--network resnet": "--network resnet: expected one of classic, modern, speed64",
     "--precision float16": "(did you mean bfloat16?)",
-    "--recipe clasic": "--recipe clasic: expected one of classic, modern, debug (did you mean classic?)",
+    "--diagnostics ful": "--diagnostics ful: expected one of off, light, full (did you mean full?)",
+    "--diagnostics-budget 200%": "--diagnostics-budget 200.0: expected a percentage, 0 to 100",
+    "--diagnostics-budget some": "--diagnostics-budget some: expected a number",
+    "--diagnostics off --diagnostics-budget 5%": "--diagnostics off and --diagnostics-budget 5: give only",
+    "--shift-rate 0": "--shift-rate 0.0: expected a finite number above 0",
+    "--muon-rate -1": "--muon-rate -1.0: expected a finite number above 0",
+    "--activation tanh": "--activation tanh: expected one of relu, gelu",
+    "--recipe clasic": "--recipe clasic: expected one of classic, modern, minute, five, fast, debug (did you",
     "--learning-rat 0.1": "--learning-rat: no such option (did you mean --learning-rate?)",
     "--zzz": "--zzz: no such option; see --help",
     "somewhere": "somewhere: not expected here; every setting is written --name value",
@@ -173,3 +180,8 @@ def test_no_command_line_ends_in_a_traceback(words):
         assert left.code == (0 if "-h" in words or "--help" in words else 2)
     else:
         assert invocation.settings.problems() == []
+
+
+@pytest.mark.parametrize("word", ["5", "5%", "5.0"])
+def test_a_percentage_may_have_its_sign(word):
+    assert parse(["--diagnostics-budget", word]).settings.diagnostics_budget == 5.0
