@@ -31,7 +31,7 @@ test: $(READY) ## run the tests (some minutes)
 debug: $(READY) ## pdb at the first line of train_step: eager, tiny batch, built-in data
 	@$(RUN) train_loop.py --recipe debug --pdb $(ARGS)
 
-modern: $(READY) ## the same for the recipe with batch norm and augmentation (longer)
+modern: $(READY) ## train the recipe with batch norm and augmentation (longer)
 	@$(RUN) train_loop.py --recipe modern $(ARGS)
 	@$(RUN) analysis/curves.py
 	@$(RUN) analysis/diagnose.py --summary

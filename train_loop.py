@@ -263,9 +263,11 @@ def train(invocation):
 
         progress.close()
         log.close()
+        if board:
+            board.close()
         complete = total_steps in logs.read(folder, logs.EPOCHS)["step"]
         if complete:
-            terminal.finished(folder, data, diagnostics, time.perf_counter() - began)
+            terminal.finished(folder, data, settings, diagnostics, start, time.perf_counter() - began)
         else:
             terminal.interrupted(folder, step, total_steps, stop.signal or f"--stop-at {invocation.stop_at}")
         return complete or step == invocation.stop_at

@@ -241,7 +241,8 @@ ADVICE = {
         ("the test set is small: then the rise is within its standard error",
          "only the confidence grows: then accuracy holds (benign)"),
         "give it more different pictures: if the test loss stays down, it was overfitting",
-        lambda run: again(run, flip=True, crop=2), "docs/layers/dropout.md",
+        lambda run: again(run, alternating_flip=True, crop=min(8, run.config["settings"].get("crop", 0) + 2)),
+        "docs/layers/dropout.md",
     ),
     "suspicious-test": Advice(
         ("test images among the training images (leak)", "some training labels are wrong, those of the test are right",

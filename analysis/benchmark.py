@@ -6,7 +6,8 @@
 
 Every training is a process of its own, timed from outside: seconds are what somebody waits from
 the command to the last line, start-up and all evaluations included; training seconds are those of the
-steps alone. Accuracy is that of the last epoch, never of the best one. Leave the machine alone meanwhile.
+steps alone. Keras is timed by itself: its `fit`, evaluations after each epoch included, in both columns.
+Accuracy is that of the last epoch, never of the best one. Leave the machine alone meanwhile.
 """
 
 import argparse
@@ -76,7 +77,15 @@ def keras(words) -> tuple:
 def airbench(words, seed: int) -> tuple:
     """The airbench94 recipe in PyTorch (analysis/airbench_peer.py), as a row of COLUMNS."""
     printed, seconds, memory = timed(
-        "analysis/airbench_peer.py", "--seed", seed, "--data-dir", words.data_dir, "--epochs", words.epochs or 9.9
+        "analysis/airbench_peer.py",
+        "--seed",
+        seed,
+        "--data",
+        words.data,
+        "--data-dir",
+        words.data_dir,
+        "--epochs",
+        words.epochs or 9.9,
     )
     said = dict(pair.split("=") for pair in printed.splitlines()[-1].split())
     accuracies = float(said["plain"]), float(said["six_views"])

@@ -547,7 +547,7 @@ def exam_mode(run: Run) -> Finding | None:
         if len(bad) and bad[-1]:
             return Finding(
                 "exam-mode", "An image's mark depends on which images are examined with it", RED, int(steps[bad][0]),
-                (f"500 test images examined together and in two halves differ by {values[-1]:.1e} of their loss "
+                (f"500 test images examined together and class by class differ by {values[-1]:.1e} of their loss "
                  f"at step {steps[-1]:,}; in evaluation mode the difference is rounding, about 1e-7",),
             )  # fmt: skip
     below = batches_above_exam(run, window)

@@ -5,7 +5,8 @@
 
 The points come from analysis/benchmark.py (docs/front.csv has its columns) and were measured on one
 machine; a run of another machine lies elsewhere on the time axis, so compare its accuracy and your own runs.
-Minutes are those of the training steps: start-up and evaluations are left out.
+Minutes are those of the training steps: start-up and evaluations are left out (but for Keras, whose
+`fit` is timed as a whole). Runs on other data are refused: their accuracy means something else.
 """
 
 import csv
@@ -43,9 +44,11 @@ def point_of(folder: Path) -> tuple[str, float, float]:
     timing, exams = logs.read(folder, logs.TIMING), logs.read(folder, logs.EPOCHS)
     if not len(exams["step"]):
         raise runs.RunError(f"{folder}: no epoch is complete yet, so there is no accuracy to place; train on")
+    config = runs.read_config(folder)
+    if config["data"]["name"] != "cifar10" or config["settings"]["holdout"]:
+        raise runs.RunError(f"{folder}: trained on {config['data']['title']}; the points are of cifar10's test set")
     until = timing["step"] <= exams["step"][-1]
     seconds = timing["step_seconds"][until].sum() + timing["probe_seconds"][until].sum()
-    config = runs.read_config(folder)
     return f"{config['run']} on {config['data']['title']}", seconds / 60, 100 * exams["test_accuracy"][-1]
 
 

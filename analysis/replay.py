@@ -102,7 +102,8 @@ def described(y) -> tuple[float, ...]:
     In float64, because the squares of numbers that are still finite may not be.
     """
     size = tf.abs(y)
-    numbers = tf.reduce_mean(y), tf.math.reduce_std(y), probes.mean_of(size < probes.NEAR_ZERO), tf.reduce_max(size)
+    silent = tf.reduce_mean(tf.cast(size < probes.NEAR_ZERO, tf.float64))
+    numbers = tf.reduce_mean(y), tf.math.reduce_std(y), silent, tf.reduce_max(size)
     return tuple(float(number) for number in numbers)
 
 

@@ -38,7 +38,7 @@ RECORDED = (runs.CONFIG, *logs.COLUMNS)  # no checkpoints, no pictures: small en
 
 # A run takes a minute, not more: 5,000 pictures of CIFAR-10, 100 steps an epoch.
 TRAIN_IMAGES, TEST_IMAGES = 5_000, 2_000
-CLASSIC = "--recipe classic --data cifar10 --batch-size 50 --epochs 5"
+CLASSIC = "--recipe classic --precision float32 --data cifar10 --batch-size 50 --epochs 5"
 MODERN = "--recipe modern --precision float32 --data cifar10 --batch-size 50 --epochs 4"
 
 
@@ -61,7 +61,9 @@ ZOO = {
     "healthy-classic": Specimen(f"{CLASSIC} --seed 1"),
     "healthy-modern": Specimen(f"{MODERN} --seed 2"),
     "healthy-adam": Specimen(f"{CLASSIC} --optimizer adam --learning-rate 1e-3 --weight-decay 0.01 --seed 3"),
-    "healthy-shapes10": Specimen("--recipe classic --data shapes10 --batch-size 50 --epochs 5 --seed 4"),
+    "healthy-shapes10": Specimen(
+        "--recipe classic --precision float32 --data shapes10 --batch-size 50 --epochs 5 --seed 4"
+    ),
     "healthy-debug": Specimen("--recipe debug --no-eager --learning-rate 0.05 --batch-size 50 --epochs 6 --seed 5"),
 }
 
@@ -153,8 +155,8 @@ def no_shuffling():
 def dead_relus():
     """Most channels of the second ReLU are off for every picture: a bias far below zero, as one huge step leaves it."""
 
-    def with_dead_channels(build, settings):
-        network = build(settings)
+    def with_dead_channels(build, settings, **named):
+        network = build(settings, **named)
         bias = next(layer.bias for layer in network.layers if layer.name == "conv2")
         bias.assign([-20.0] * 60 + [0.0] * 4)
         return network
@@ -265,7 +267,7 @@ def written_briefly():
     def six_digits(written, value):
         return written(value) if isinstance(value, str | int) else f"{float(value):.6g}"
 
-    with instead("core.logs.written", six_digits), mock.patch("core.diagnostics.DENSE_START", 20):
+    with instead("core.logs.written", six_digits), mock.patch("core.probes.DENSE_START", 20):
         yield
 
 

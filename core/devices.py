@@ -89,13 +89,18 @@ def choose(wanted: str) -> tuple[str, str]:
 def choose_precision(wanted: str, device: str) -> tuple[str, str]:
     """(float32 or bfloat16, the reason in words) for auto, float32 or bfloat16.
 
-    auto is bfloat16 on a GPU, and on a processor that has instructions for it (AVX512_BF16 or AMX) if
-    a stopwatch agrees: some have the instructions and are slower with them.
+    auto is bfloat16 on a GPU that has it (compute capability 8.0 and above), and on a processor
+    that has instructions for it (AVX512_BF16 or AMX) if a stopwatch agrees: some have the
+    instructions and are slower with them.
     """
     if wanted != "auto":
         return wanted, "as asked for"
     if device.startswith("/GPU"):
-        return "bfloat16", "the GPU multiplies bfloat16 natively"
+        tf = import_tensorflow()
+        gpu = tf.config.list_physical_devices("GPU")[int(device.partition(":")[2])]
+        major, minor = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        can = "multiplies bfloat16 natively" if major >= 8 else "has no instructions for bfloat16"
+        return "bfloat16" if major >= 8 else "float32", f"a GPU of compute capability {major}.{minor} {can}"
     if not {"avx512_bf16", "amx_bf16"} & processor_flags():
         return "float32", "this processor has no instructions for bfloat16"
     tf = import_tensorflow()

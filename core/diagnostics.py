@@ -1,8 +1,8 @@
-"""When the probes look, and what looking costs. The cadence is a function of the settings, so files repeat to the byte.
+"""When the probes look, and what looking costs. The cadence is in config.json, so that files repeat to the byte.
 
 Four classes, by what they cost:
 
-    norms         in every step, from tensors it has anyway; written densely at first
+    norms         inside the step, from tensors it has anyway; densely at first
     activations   one forward pass of 1,000 pictures: at the start and at every exam
     quality       one forward pass of the batch, after its step
     curvature     a Hessian-vector product and the gradient in pieces: some four steps' work
@@ -89,7 +89,9 @@ class Diagnostics:
         """The rows of every other class that is due after this step; usually none, and then nothing is done."""
         rows = []
         for kind in self.seconds:
-            if due(self.cadence, kind, step):
+            # A lookahead pulls the weights somewhere else at every fifth step: the step before it is looked at instead.
+            shifted = 1 if kind == "quality" and self.training.settings.lookahead else 0
+            if due(self.cadence, kind, step + shifted):
                 float(metrics["loss"])  # a GPU may still be busy with the step: that wait is not the probe's
                 rows += self.timed(kind, step, metrics)
         return rows
@@ -187,7 +189,7 @@ class Diagnostics:
         return seconds, seconds.pop("step")
 
     def report(self, seconds: float) -> str:
-        """What each class cost beside the `seconds` that the steps took, in words."""
+        """What each class cost in this process beside the `seconds` that its steps took, in words."""
         if not self.cadence:
             return "at nothing but the loss: --diagnostics off"
         parts = [
@@ -195,6 +197,8 @@ class Diagnostics:
             for kind, spent in self.seconds.items()
             if self.looks[kind]
         ]
+        if not parts:
+            return "at nothing: no step was taken"
         return f"{', '.join(parts)} of the step time, {self.tracing_seconds:.1f} s once; the norms are part of the step"
 
 

@@ -17,7 +17,7 @@ class Lookahead(tf.Module):
     def __init__(self, variables: dict[str, tf.Variable], total_steps: int):
         super().__init__("lookahead")
         self.total_steps = total_steps
-        self.fast = list(variables.values())
+        self.fast = list(variables.values()) if total_steps >= EVERY else []  # before the first pull slow is the start
         self.slow = [tf.Variable(variable, trainable=False) for variable in self.fast]
 
     def follow(self, step: tf.Tensor) -> None:
@@ -31,7 +31,7 @@ class Lookahead(tf.Module):
         a = tf.cast(SLOWNESS, tf.float32) * (tf.cast(step, tf.float32) / self.total_steps) ** 3
         a = tf.where(last, 1.0, a)
         for slow, fast in zip(self.slow, self.fast):
-            slow.assign(a * slow + (1 - a) * fast)
+            slow.assign_add((1 - a) * (fast - slow))  # in this form exact for what never moves
             fast.assign(slow)
         return True
 

@@ -108,8 +108,8 @@ class Muon(SGD):
         """The step d for each weight; the velocities move on."""
         steps = super().updates(gradients, learning_rate, step)
         for i, (w, v) in enumerate(zip(self.parameters, self.velocities)):
-            if w.shape.rank == 4:  # v has moved on already: g + mu v is what SGD would step along
-                direction = gradients[i] + self.momentum * v
+            if w.shape.rank == 4:  # v has moved on already: this is what SGD would step along
+                direction = gradients[i] + self.weight_decay * w + self.momentum * v
                 steps[i] = muon_update(w, direction, self.rate_ratio * learning_rate)
         return steps
 

@@ -50,8 +50,8 @@ def kernel_layers(network) -> list:
 class LayerProbe(tf.Module):
     """Measures LAYER_QUANTITIES inside the step, from tensors the step has anyway.
 
-    Its slots are the gradients of the step before, one a kernel: they belong into a checkpoint,
-    or a resumed run would log another cosine. Switched off it measures nothing and has none.
+    Its slots are the gradients of the step before a due one, one a kernel: they belong into a
+    checkpoint, or a resumed run would log another cosine. Switched off it measures nothing and has none.
     """
 
     def __init__(self, network, on: bool = True):

@@ -51,13 +51,11 @@ class Settings:
 
     optimizer: str = setting("sgd", "sgd (momentum, Nesterov), adam or muon; core/optimizers.py", OPTIMIZERS)
     learning_rate: float = setting(0.04, "the peak of the schedule, per unit of the mean gradient of a batch")
-    momentum: float = setting(0.9, "share of the last direction that is kept, in [0, 1); sgd only")
+    momentum: float = setting(0.9, "share of the last direction that is kept, in [0, 1); sgd and muon")
     weight_decay: float = setting(
-        1e-3, "pull of every kernel towards zero, in units of the gradient (sgd) or the rate (adam)"
+        1e-3, "pull of every kernel towards zero, in units of the gradient (sgd, muon) or the rate (adam)"
     )
-    shift_rate: float = setting(
-        1.0, "the rate of batch-norm shifts and biases, as a multiple of the rate; sgd and muon"
-    )
+    shift_rate: float = setting(1.0, "the rate of biases and of batch norm, as a multiple of the rate; sgd and muon")
     muon_rate: float = setting(0.24, "muon only: the peak rate of the convolutions; learning_rate is that of the rest")
     lookahead: bool = setting(False, "every fifth step, pull the weights back towards their slow average")
     warmup: float = setting(0.1, "share of all steps during which the rate climbs from 0 to its peak, in [0, 1)")
@@ -111,6 +109,8 @@ class Settings:
         expect(0 < self.learning_rate < math.inf, "learning_rate", "a finite number above 0")
         expect(0 <= self.momentum < 1, "momentum", "a number in [0, 1)")
         expect(0 <= self.weight_decay < math.inf, "weight_decay", "a finite number, 0 or above")
+        if self.flip and self.alternating_flip:
+            found.append("--flip and --alternating-flip: two ways to mirror; give one, and --no-... the other")
         expect(0 < self.shift_rate < math.inf, "shift_rate", "a finite number above 0")
         expect(0 < self.muon_rate < math.inf, "muon_rate", "a finite number above 0")
         expect(0 <= self.warmup < 1, "warmup", "a share in [0, 1)")
@@ -198,8 +198,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="train_loop.py",
         description="Train a convolutional network on CIFAR-10 with a hand-written loop.",
-        epilog="A run leaves runs/NAME/: config.json, steps.csv, epochs.csv, layers.csv, timing.csv and "
-        "checkpoints/. Defaults below are those of the recipe 'classic'; a word on the command line wins.",
+        epilog="A run leaves runs/NAME/: config.json, steps.csv, epochs.csv, layers.csv, predictions.csv, "
+        "timing.csv and checkpoints/. Defaults below are those of the recipe 'classic'; a word on the "
+        "command line wins.",
         allow_abbrev=False,
     )
     for field in dataclasses.fields(Settings):
@@ -278,6 +279,7 @@ def parse(arguments: list[str] | None = None) -> Invocation:
     if given.get("steps") == 0:
         problems.append("--steps 0: expected at least 1")
     settings = dataclasses.replace(base, **given)
+    problems += without_effect(settings, given)
     if words.pdb:
         if given.get("eager") is False:
             problems.append("--pdb and --no-eager: the debugger needs the step uncompiled; drop one of them")
@@ -290,6 +292,24 @@ def parse(arguments: list[str] | None = None) -> Invocation:
         print("\n".join(f"train_loop.py: {p}" for p in dict.fromkeys(problems)), file=sys.stderr)
         raise SystemExit(2)
     return Invocation(settings, words.run, Path(words.runs_dir), words.resume, stop_at, words.pdb, tuple(given))
+
+
+def without_effect(settings: Settings, given: dict) -> list[str]:
+    """A sentence for each setting on the command line that would change nothing: such an experiment misleads."""
+    speed = settings.network.startswith("speed")
+    no_use = {
+        **dict.fromkeys(
+            ("activation", "whitening_init", "identity_init"), None if speed else "the speed networks have"
+        ),
+        "muon_rate": None if settings.optimizer == "muon" else "--optimizer muon has",
+        "shift_rate": "sgd and muon have" if settings.optimizer == "adam" else None,
+        "momentum": "sgd and muon have" if settings.optimizer == "adam" else None,
+    }
+    return [
+        f"--{name.replace('_', '-')}: only {who} it, so here it would change nothing"
+        for name, who in no_use.items()
+        if who and name in given
+    ]
 
 
 def run_name_problem(name: str) -> str | None:

@@ -1,7 +1,7 @@
 """The run folder: how it is made, found, held by one process at a time, and described.
 
     runs/NAME/config.json    every setting, resolved, and what else decides the bits
-              steps.csv, epochs.csv, layers.csv, timing.csv      core/logs.py
+              steps.csv, epochs.csv, layers.csv, predictions.csv, timing.csv      core/logs.py
               checkpoints/                                       core/checkpoints.py
 
 NumPy and TensorFlow are not needed to read any of it.
@@ -184,6 +184,8 @@ def resumed_settings(folder: Path, invocation) -> Settings:
         raise RunError(f"{folder / CONFIG}: {problems[0]}; was it edited?")
     changed = {name: getattr(invocation.settings, name) for name in invocation.given}
     for name, value in changed.items():
+        if value == "auto" and name in ("data", "precision"):
+            continue  # what it turned out to be is what the run goes on with
         if name not in MAY_CHANGE and value != getattr(settings, name):
             raise RunError(
                 f"--{name.replace('_', '-')} {value}: {folder} was started with {getattr(settings, name)}, and a run "

@@ -2,7 +2,8 @@
 
 `tf.summary.scalar` and its kin need the tensorboard package; `tf.summary.write` does not. What tells
 TensorBoard how to show a tensor is its plugin's name in the metadata. The CSV files stay the
-source of truth: a scalar here is a row there.
+source of truth: a scalar here is a row there. (After a kill and a resume the steps that were taken
+twice stand here twice, with the same numbers; the CSV files are cut back.)
 """
 
 import numpy as np
@@ -35,10 +36,14 @@ class Board:
             for column, value in columns.items():
                 self.write(f"{name[:-4]}/{column}", np.float32(value), step, "scalars", SCALAR)
 
+    def close(self) -> None:
+        """Write what is still waiting."""
+        self.writer.close()
+
     def exam(self, step: int) -> None:
         """After an exam: every kernel as a histogram, the pictures of this step's batch as the network sees them."""
         for name, variable in self.training.network.named_variables.items():
-            if variable.shape.rank >= 2:
+            if variable.shape.rank >= 2 and np.isfinite(variable.numpy()).all():
                 counts, edges = np.histogram(variable.numpy(), HISTOGRAM_BUCKETS)
                 bars = np.stack([edges[:-1], edges[1:], counts], axis=1)  # [buckets, 3]: left, right, how many
                 self.write(f"weights/{name}", bars, step, "histograms", TENSOR)

@@ -98,13 +98,14 @@ def interrupted(folder, step: int, total_steps: int, reason: str) -> None:
     )
 
 
-def finished(folder, data, diagnostics, seconds: float) -> None:
+def finished(folder, data, settings, diagnostics, start: int, seconds: float) -> None:
     """The last lines of a complete run: what came out, where things are, what looking cost, what to try next."""
     exams, timing = logs.read(folder, logs.EPOCHS), logs.read(folder, logs.TIMING)
     train, test = exams["train_accuracy"][-1], exams["test_accuracy"][-1]
     gap = 100 * (train - test)
     if gap > 10:
-        advice = f"it knows its training images {gap:.0f} points better than new ones: try --alternating-flip --crop 2"
+        remedy = "--crop 4, or more --weight-decay" if settings.alternating_flip else "--alternating-flip --crop 2"
+        advice = f"it knows its training images {gap:.0f} points better than new ones: try {remedy}"
     elif gap < 3:
         advice = (
             "it does about as well on new images as on its own: try more --epochs, or a larger network in core/model.py"
@@ -116,7 +117,7 @@ def finished(folder, data, diagnostics, seconds: float) -> None:
         f"({data.title}, {len(data.test_images):,} images), train {100 * train:.1f} %, {seconds:.0f} s in all",
         f"written  {folder}/: config.json, steps.csv, epochs.csv, layers.csv, predictions.csv, timing.csv, "
         "checkpoints/",
-        f"looked   {diagnostics.report(float(timing['step_seconds'].sum()))}",
+        f"looked   {diagnostics.report(float(timing['step_seconds'][timing['step'] > start].sum()))}",
         f"curves   python analysis/curves.py {folder}",
         f"next     {advice}",
     )

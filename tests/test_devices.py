@@ -124,11 +124,22 @@ def test_auto_takes_bfloat16_only_where_it_pays(monkeypatch, flags, seconds, pre
     assert found == precision and reason in why
 
 
-def test_a_named_precision_is_taken_as_it_is_and_a_gpu_has_bfloat16(monkeypatch):
+def test_a_named_precision_is_taken_as_it_is(monkeypatch):
     monkeypatch.setattr(devices, "convolution_seconds", lambda *precisions: pytest.fail("nothing to measure"))
     assert devices.choose_precision("float32", "/GPU:0")[0] == "float32"
     assert devices.choose_precision("bfloat16", "/CPU:0")[0] == "bfloat16"
-    assert devices.choose_precision("auto", "/GPU:0")[0] == "bfloat16"
+
+
+@pytest.mark.parametrize(("capability", "precision"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_a_gpu_computes_in_bfloat16_when_it_can(monkeypatch, capability, precision):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU0", "GPU1"])
+    monkeypatch.setattr(
+        tf.config.experimental,
+        "get_device_details",
+        lambda gpu: {"compute_capability": capability} if gpu == "GPU1" else {},
+    )
+    found, why = devices.choose_precision("auto", "/GPU:1")
+    assert found == precision and f"{capability[0]}.{capability[1]}" in why
 
 
 def test_the_stopwatch_measures_both():

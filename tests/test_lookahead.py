@@ -32,3 +32,21 @@ def test_without_variables_it_does_nothing():
     lookahead = Lookahead({}, 10)
     lookahead.follow(tf.constant(5))
     assert lookahead.slots() == {"slow": []}
+
+
+def test_a_run_that_ends_before_the_first_pull_keeps_its_weights():
+    w = tf.Variable([1.0])
+    lookahead = Lookahead({"w": w}, EVERY - 1)
+    for step in range(1, EVERY):
+        w.assign_add([1.0])
+        lookahead.follow(tf.constant(step))
+    assert float(w[0]) == EVERY
+
+
+def test_what_never_moves_stays_to_the_last_bit():
+    values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    w = tf.Variable(values)
+    lookahead = Lookahead({"w": w}, 100)
+    for step in range(1, 101):
+        lookahead.follow(tf.constant(step))
+    np.testing.assert_array_equal(w, values)

@@ -191,7 +191,7 @@ def test_muon_by_its_formula():
             np.testing.assert_array_equal(one, other)
         w = parameters[0].numpy()
         velocity = 0.6 * velocity + g[0].numpy() + 0.1 * w
-        direction = (g[0].numpy() + 0.6 * velocity).reshape(36, 6).T
+        direction = (g[0].numpy() + 0.1 * w + 0.6 * velocity).reshape(36, 6).T
         step_rows = optimizers.orthogonalized(tf.constant(direction)).numpy()
         new = w * np.sqrt(6) / np.linalg.norm(w) - 0.4 * 0.5 * step_rows.T.reshape(3, 3, 4, 6)
         np.testing.assert_allclose(w + d[0].numpy(), new, rtol=1e-9, atol=1e-12)

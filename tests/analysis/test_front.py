@@ -27,9 +27,14 @@ def test_points_by_minutes(points):
 
 def test_a_run_among_the_points(points, tmp_path):
     train(tmp_path, "mine", "--steps", 10)
+    with pytest.raises(runs.RunError, match="trained on shapes10; the points are of cifar10"):
+        front.point_of(tmp_path / "mine")
+    config = runs.read_config(tmp_path / "mine")
+    config["data"] |= {"name": "cifar10", "title": "cifar10"}
+    runs.write_config(tmp_path / "mine", config)
     name, minutes, accuracy = front.point_of(tmp_path / "mine")
     timing, exams = logs.read(tmp_path / "mine", logs.TIMING), logs.read(tmp_path / "mine", logs.EPOCHS)
-    assert name == "mine on shapes10" and accuracy == 100 * exams["test_accuracy"][-1]
+    assert name == "mine on cifar10" and accuracy == 100 * exams["test_accuracy"][-1]
     np.testing.assert_allclose(minutes * 60, timing["step_seconds"].sum() + timing["probe_seconds"].sum())
     done = run("analysis/front.py", "mine", "--runs-dir", tmp_path, "--points", points)
     assert "<- this run" in done.stdout and "slow, 2 seeds" in done.stdout and "91.00 %" in done.stdout
