@@ -198,8 +198,10 @@ def train(invocation):
         if invocation.resume:
             check_same_pictures(folder, data)
             start = restore_newest(training, folder)
-            logs.cut_back(folder, start or -1)  # a run that starts over describes its untouched network again
             diagnostics.follow(runs.read_config(folder)["diagnostics"]["cadence"])
+            examined = start in logs.read(folder, logs.EPOCHS)["step"]
+            # A run that starts over describes its untouched network again, an exam that was cut short is sat again.
+            logs.cut_back(folder, start or -1, () if examined else diagnostics.exam_quantities(start))
         else:
             write_config(folder, training, diagnostics, device_name, reason)
         board = Board(folder, training) if settings.tensorboard else None

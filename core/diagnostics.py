@@ -109,6 +109,11 @@ class Diagnostics:
             rows.append((step, NETWORK, "traces", max(trace_counts)))
         return [*rows, (step, NETWORK, "exam_disagreement", self.exam_disagreement(one_piece))]
 
+    def exam_quantities(self, step: int) -> tuple[str, ...]:
+        """What an exam at this step writes to layers.csv; activations only if no look at that step did already."""
+        own = () if due(self.cadence, "activations", step) else probes.ACTIVATION_QUANTITIES
+        return ("traces", "exam_disagreement", "test_accuracy_of_six_views", *own)
+
     def exam_disagreement(self, one_piece) -> float:
         """|loss of 500 pictures examined together - the same class by class| / loss.
 

@@ -145,8 +145,12 @@ def written(value) -> str:
     return value if isinstance(value, str) else str(value) if isinstance(value, int) else repr(float(value))
 
 
-def cut_back(folder: Path, step: int) -> None:
-    """Drop every row of a later step, and a torn last line, from all files: no step appears twice after a resume."""
+def cut_back(folder: Path, step: int, of_exam: tuple[str, ...] = ()) -> None:
+    """Drop every row of a later step, and a torn last line, from all files: no step appears twice after a resume.
+
+    of_exam: the quantities an exam writes to layers.csv, if that of `step` was cut short: it will be
+    sat again, so its rows of that very step go too.
+    """
     for name, columns in COLUMNS.items():
         path = folder / name
         if not path.exists():
@@ -156,7 +160,9 @@ def cut_back(folder: Path, step: int) -> None:
         for number, line in enumerate(whole_lines(path)):
             if number > 0:
                 try:
-                    if int(line.split(",")[place]) > step:
+                    cells = line.split(",")
+                    again = of_exam and (name == PREDICTIONS or (name == LAYERS and cells[2] in of_exam))
+                    if int(cells[place]) > step - bool(again):
                         continue
                 except (ValueError, IndexError):
                     raise LogError(
