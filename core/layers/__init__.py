@@ -1,6 +1,7 @@
 """The layers a network is built of.
 
-One file a layer; the same name in tests/layers/ and, but for whitening and scale, in layers_explained/.
+One file a layer; the same name in tests/layers/ and, but for whitening and scale, in layers_explained/. Beside
+them kernel_gradient.py, the way back through a convolution.
 
 The legend, here once: N images in a batch, H and W rows and columns, Cin and Cout channels in
 and out, kh and kw rows and columns of a kernel, s stride, K classes. Images are [N,H,W,C].

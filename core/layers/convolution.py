@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 
 from core import random_streams
+from core.layers.kernel_gradient import convolve
 from core.layers.layer import Layer, check_window, check_window_fits, window_positions
 
 HE = math.sqrt(2)  # He et al. 2015, eq. 10: half of a ReLU's inputs are cut, so the deviation grows by sqrt 2
@@ -32,15 +33,24 @@ class Convolution(Layer):
 
     The kernel starts as N(0, gain^2 / (kh kw Cin)), the bias as zeros; with identity=True the first Cin
     output channels start as copies of the input instead.
+
+    skip_edge=True, with padding SAME and stride 1: the last row and column of the output are not computed, because
+    a 2x2 pooling behind a picture of odd size would drop them. [N,H,W,Cin] -> [N,H-1,W-1,Cout].
     """
 
     def __init__(
         self, name: str, in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1,
-        padding: str = "SAME", use_bias: bool = True, gain: float = HE, identity: bool = False, seed: int = 0,
-        dtype=tf.float32,
+        padding: str = "SAME", use_bias: bool = True, gain: float = HE, identity: bool = False,
+        skip_edge: bool = False, seed: int = 0, dtype=tf.float32,
     ):  # fmt: skip
         super().__init__(name)
         check_window(name, kernel_size, stride, padding)
+        if skip_edge and ((padding, stride) != ("SAME", 1) or kernel_size not in (3, 5, 7)):
+            raise ValueError(
+                f"layer '{name}': skip_edge goes with padding 'SAME', stride 1 and a kernel size of 3, 5 or 7, found "
+                f"{padding!r}, {stride} and {kernel_size}"
+            )
+        self.skip_edge = skip_edge
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         shape = [kernel_size, kernel_size, in_channels, out_channels]
@@ -53,7 +63,11 @@ class Convolution(Layer):
     def __call__(self, x, training, step=None):  # noqa: D102
         self.check_channels(x, rank=4, channels=self.in_channels, meaning="in_channels")
         check_window_fits(self.name, x, self.kernel_size, self.padding)
-        y = tf.nn.conv2d(x, tf.cast(self.kernel, x.dtype), self.stride, self.padding)  # [N,H',W',Cout]
+        padding = self.padding
+        if self.skip_edge:
+            zeros = [self.kernel_size // 2, self.kernel_size // 2 - 1]  # one less below and to the right
+            x, padding = tf.pad(x, [[0, 0], zeros, zeros, [0, 0]]), "VALID"
+        y = convolve(x, tf.cast(self.kernel, x.dtype), self.stride, padding)  # [N,H',W',Cout]
         if self.bias is not None:
             y = tf.nn.bias_add(y, tf.cast(self.bias, x.dtype))
         return y
@@ -65,8 +79,8 @@ class Convolution(Layer):
     def output_shape(self, input_shape):  # noqa: D102
         rows, columns, _ = input_shape
         return (
-            window_positions(rows, self.kernel_size, self.stride, self.padding),
-            window_positions(columns, self.kernel_size, self.stride, self.padding),
+            window_positions(rows, self.kernel_size, self.stride, self.padding) - self.skip_edge,
+            window_positions(columns, self.kernel_size, self.stride, self.padding) - self.skip_edge,
             self.out_channels,
         )
 

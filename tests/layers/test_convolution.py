@@ -94,6 +94,27 @@ def test_channels_by_hand():
     np.testing.assert_array_equal(layer(x, training=False)[0, 0, 0], [3 + 2 * 4, 10 * 3 + 20 * 4 + 5])
 
 
+@pytest.mark.parametrize(("size", "rows", "columns"), [(3, 7, 5), (3, 3, 3), (5, 7, 9)])
+def test_skip_edge_leaves_out_the_last_row_and_column(size, rows, columns):
+    """And with a 2x2 pooling behind it nothing changes, neither forward nor on the way back."""
+    whole, skipping = double(2, 3, size), double(2, 3, size, skip_edge=True)
+    x = tf.constant(normal(2, rows, columns, 2))
+    np.testing.assert_allclose(skipping(x, True), whole(x, True)[:, :-1, :-1], rtol=1e-12, atol=1e-12)
+    assert skipping.output_shape((rows, columns, 2)) == (rows - 1, columns - 1, 3)
+    gradients = []
+    for layer in (whole, skipping):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.nn.max_pool2d(layer(x, True), 2, 2, "VALID")
+        gradients.append(tape.gradient(y, [x, *layer.parameters], tf.constant(normal(*y.shape, seed=3))))
+    for ours, theirs in zip(*gradients):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_with_skip_edge():
+    assert_layer_gradients(double(2, 3, skip_edge=True), normal(2, 5, 3, 2), bound=SMOOTH)
+
+
 def test_work_by_hand():
     first = Convolution("conv1", 3, 32)  # the first of `classic`
     assert first.macs((32, 32, 3)) == 32 * 32 * 32 * 27 == 884_736
@@ -138,7 +159,14 @@ def test_a_wrong_input_is_named_with_the_way_out(shape, words):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"kernel_size": 0}, "size 0"), ({"stride": 0}, "stride 0"), ({"padding": "same"}, "'SAME' or 'VALID'.*'same'")],
+    [
+        ({"kernel_size": 0}, "size 0"),
+        ({"stride": 0}, "stride 0"),
+        ({"padding": "same"}, "'SAME' or 'VALID'.*'same'"),
+        ({"skip_edge": True, "padding": "VALID"}, "skip_edge goes with.*'VALID'"),
+        ({"skip_edge": True, "stride": 2}, "skip_edge goes with.*2 and 3"),
+        ({"skip_edge": True, "kernel_size": 2}, "skip_edge goes with.*1 and 2"),
+    ],
 )
 def test_a_wrong_size_is_refused_when_the_layer_is_made(options, words):
     with pytest.raises(ValueError, match=f"layer 'conv7': .*{words}"):
