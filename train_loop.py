@@ -179,10 +179,11 @@ def train(invocation):
         runs.check_free(invocation.runs_dir, invocation.run)
     if invocation.pdb:
         settings = dataclasses.replace(settings, eager=True)
-    devices.configure(settings.threads)
+    pieces = devices.choose_pieces(settings)
+    devices.configure(settings.threads, pieces)
     device, device_name = devices.choose(settings.device)
     precision, reason = devices.choose_precision(settings.precision, device)
-    settings = dataclasses.replace(settings, precision=precision)
+    settings = dataclasses.replace(settings, precision=precision, pieces=pieces)
     data = load_data(settings.data, settings.data_dir, settings.holdout)
     if not invocation.resume:
         folder = runs.create(invocation.runs_dir, runs.name_for(invocation.run, settings.recipe, data))

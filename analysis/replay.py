@@ -285,7 +285,7 @@ def main(words) -> None:
 
     # As many threads as the run had: another number gives other last bits.
     threads = settings.threads or (0 if config.get("threads") == os.cpu_count() else config.get("threads", 0))
-    devices.configure(threads)
+    devices.configure(threads, settings.pieces)
     try:
         device, device_name = devices.choose(settings.device)
     except devices.DeviceError as error:

@@ -15,6 +15,7 @@ turns, every other round backwards; medians, and ratios within a round, are what
 
 import argparse
 import csv
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -90,7 +91,8 @@ def work(words, settings) -> dict:
     from core import devices
 
     if words.worker == "parts":
-        devices.configure(settings.threads)
+        settings = dataclasses.replace(settings, pieces=devices.choose_pieces(settings))
+        devices.configure(settings.threads, settings.pieces)
     else:
         devices.import_tensorflow().config.threading.set_intra_op_parallelism_threads(settings.threads)
     from analysis import peers

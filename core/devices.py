@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from core.recipes import BY_PICTURE
+
 
 class DeviceError(Exception):
     """A device that was asked for and is not there; the message says what was found and what to do."""
@@ -51,15 +53,31 @@ def import_tensorflow():
     return tensorflow
 
 
-def configure(threads: int) -> None:
+def choose_pieces(settings) -> int:
+    """In how many pieces the convolutions take a batch (core/model.py, CNN); as asked for, or for 0 what pays here.
+
+    Two, where they can and processors do the work; a GPU is busy enough with one, and so is --eager, which takes
+    one line after the other.
+    """
+    if settings.pieces:
+        return settings.pieces
+    gpus = import_tensorflow().config.list_physical_devices("GPU")
+    on_processors = settings.device == "cpu" or (settings.device == "auto" and not gpus)
+    can = settings.network in BY_PICTURE and on_processors and not settings.eager
+    return 2 if can and (settings.threads or os.cpu_count()) > 1 else 1
+
+
+def configure(threads: int, pieces: int = 1) -> None:
     """Set threads and determinism; to be called once, before the first operation.
 
-    threads: for one operation (a convolution is split over them); 0 means every processor.
+    threads: how many work at once; 0 means every processor. With one piece they share each operation (a
+    convolution is split over them), with more each piece has its part of them.
     Determinism costs nothing measurable on the CPU (docs/results.md) and makes two runs with one
     seed write the same bytes. Soft placement lets the few operations a GPU lacks run on the CPU.
     """
     tf = import_tensorflow()
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(max((threads or os.cpu_count()) // pieces, 1))
     tf.config.experimental.enable_op_determinism()
     tf.config.set_soft_device_placement(True)
     for gpu in tf.config.list_physical_devices("GPU"):

@@ -4,6 +4,8 @@ To change the architecture, change a list. Layers are seeded by their names, so 
 not move the starting weights of the others.
 """
 
+import itertools
+
 import tensorflow as tf
 
 from core.batches import standardize
@@ -33,9 +35,14 @@ WHITENING_IMAGES = 5_000
 
 
 class CNN(tf.Module):
-    """Layers in forward order, ending in logits; a softmax beside them turns logits into probabilities."""
+    """Layers in forward order, ending in logits; a softmax beside them turns logits into probabilities.
 
-    def __init__(self, name: str, layers: list[Layer], compute_dtype=tf.float32):
+    pieces: in how many pieces a batch passes the layers up to Flatten, side by side: two processors that need not
+    wait for each other after every layer are faster (docs/speed.md). If one of those layers does not treat
+    each picture by itself (batch norm), the batch stays in one.
+    """
+
+    def __init__(self, name: str, layers: list[Layer], compute_dtype=tf.float32, pieces: int = 1):
         super().__init__(name)
         names = [layer.name for layer in layers]
         if len(set(names)) < len(names):
@@ -43,6 +50,8 @@ class CNN(tf.Module):
         self.layers = layers
         self.softmax = Softmax("softmax")
         self.compute_dtype = compute_dtype
+        self.front = next((i + 1 for i, layer in enumerate(layers) if isinstance(layer, Flatten)), 0)
+        self.pieces = pieces if all(layer.by_itself for layer in layers[: self.front]) else 1
 
     def logits(self, images: tf.Tensor, training: bool, step: tf.Tensor | None = None) -> tf.Tensor:
         """Standardised images [N,32,32,3] -> scores [N,10], before softmax.
@@ -50,11 +59,13 @@ class CNN(tf.Module):
         The layers compute in `compute_dtype`; the scores come back in the dtype of the images
         (float32), because a loss computed in bfloat16 has three digits.
         """
-        *_, (_, logits) = self.outputs(images, training, step)
-        return tf.cast(logits, images.dtype)
+        x = tf.cast(images, self.compute_dtype)
+        pieces = [forward(self.layers[: self.front], piece, training, step) for piece in cut(x, self.pieces)]
+        x = forward(self.layers[self.front :], tf.concat(pieces, axis=0), training, step)
+        return tf.cast(x, images.dtype)
 
     def outputs(self, images: tf.Tensor, training: bool, step: tf.Tensor | None = None):
-        """(layer, its output) one after the other, in forward order: the forward pass itself, to look into."""
+        """(layer, its output) one after the other, in forward order, the batch in one piece: to look into."""
         x = tf.cast(images, self.compute_dtype)
         for layer in self.layers:
             x = layer(x, training, step)
@@ -128,6 +139,20 @@ class CNN(tf.Module):
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
+def forward(layers: list[Layer], x: tf.Tensor, training: bool, step: tf.Tensor | None) -> tf.Tensor:
+    """The output of the last of these layers for the input x of the first."""
+    for layer in layers:
+        x = layer(x, training, step)
+    return x
+
+
+def cut(x: tf.Tensor, pieces: int) -> list[tf.Tensor]:
+    """x [N,...] in `pieces` pieces, first to last, of N / pieces pictures or one more."""
+    count = x.shape[0] or tf.shape(x)[0]
+    ends = [count * i // pieces for i in range(pieces + 1)]
+    return [x[begin:end] for begin, end in itertools.pairwise(ends)]
+
+
 def classic(seed: int = 0, dtype=tf.float32) -> list[Layer]:
     """The textbook: (convolution, ReLU, max-pooling) three times, flatten, two dense layers."""
     return [
@@ -189,7 +214,7 @@ def speed(widths: tuple[int, int, int], activation, parts, seed: int, dtype) -> 
         return [
             Convolution(
                 f"conv{name}", in_channels, out_channels, use_bias=False, gain=SMALL_GAIN,
-                identity=parts.identity_init, seed=seed, dtype=dtype,
+                identity=parts.identity_init, skip_edge=pool, seed=seed, dtype=dtype,
             ),
             *([MaxPooling(f"pool{name}")] if pool else []),
             BatchNormalization(f"norm{name}", out_channels, momentum=0.6, use_scale=False, dtype=dtype),
@@ -240,4 +265,4 @@ def build(settings, dtype=tf.float32, images=None) -> CNN:
         layers = speed(WIDTHS[settings.network], ACTIVATIONS[settings.activation], settings, settings.seed, dtype)
     if images is not None and isinstance(layers[0], Whitening):
         layers[0].measure(standardize(images))
-    return CNN(settings.network, layers, compute_dtype)
+    return CNN(settings.network, layers, compute_dtype, settings.pieces or 1)

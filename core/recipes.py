@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NETWORKS = ("classic", "modern", "speed64", "speed128", "speed256", "debug")  # the builders of core/model.py
+BY_PICTURE = ("classic",)  # those whose convolutions treat each picture by itself: no batch norm
 OPTIMIZERS = ("sgd", "adam", "muon")
 ACTIVATIONS = ("relu", "gelu")
 DATA_SETS = ("auto", "cifar10", "shapes10")
@@ -78,6 +79,10 @@ class Settings:
         PRECISIONS,
     )
     threads: int = setting(0, "processor threads for TensorFlow; 0: all. Another number gives other last bits")
+    pieces: int = setting(
+        0, "in how many pieces, side by side, the convolutions of a network without batch norm take a batch; 0: what "
+        "pays. Another number gives other last bits",
+    )  # fmt: skip
     eager: bool = setting(False, "run the same step uncompiled, line by line: what a debugger wants")
 
     diagnostics: str = setting("light", "what is measured of the network: off, light or full", DIAGNOSTICS)
@@ -119,6 +124,7 @@ class Settings:
         expect(0 <= self.crop <= 8, "crop", "0 to 8 pixels")
         expect(re.fullmatch(r"auto|cpu|gpu(:\d{1,3})?", self.device) is not None, "device", "auto, cpu, gpu or gpu:K")
         expect(self.threads >= 0, "threads", "at least 1, or 0 for all")
+        expect(0 <= self.pieces <= self.batch_size, "pieces", "1 to the number of images a step, or 0 for what pays")
         expect(0 <= self.diagnostics_budget <= 100, "diagnostics_budget", "a percentage, 0 to 100")
         if self.diagnostics == "off" and self.diagnostics_budget:
             found.append(
@@ -301,6 +307,7 @@ def without_effect(settings: Settings, given: dict) -> list[str]:
         **dict.fromkeys(
             ("activation", "whitening_init", "identity_init"), None if speed else "the speed networks have"
         ),
+        "pieces": None if settings.network in BY_PICTURE else f"{' and '.join(BY_PICTURE)} has",
         "muon_rate": None if settings.optimizer == "muon" else "--optimizer muon has",
         "shift_rate": "sgd and muon have" if settings.optimizer == "adam" else None,
         "momentum": "sgd and muon have" if settings.optimizer == "adam" else None,

@@ -184,7 +184,7 @@ def resumed_settings(folder: Path, invocation) -> Settings:
         raise RunError(f"{folder / CONFIG}: {problems[0]}; was it edited?")
     changed = {name: getattr(invocation.settings, name) for name in invocation.given}
     for name, value in changed.items():
-        if value == "auto" and name in ("data", "precision"):
+        if value in ("auto", 0) and name in ("data", "precision", "pieces"):
             continue  # what it turned out to be is what the run goes on with
         if name not in MAY_CHANGE and value != getattr(settings, name):
             raise RunError(

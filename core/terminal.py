@@ -66,7 +66,9 @@ def opening(folder, settings, data, device_name: str, network, start: int, total
         network.summary(),
         "",
         f"data     {data.title}: {len(data.train_images):,} training images, {len(data.test_images):,} to be tested on",
-        f"device   {device_name}, {settings.precision}" + (", eager" if settings.eager else ""),
+        f"device   {device_name}, {settings.precision}"
+        + (f", convolutions in {network.pieces} pieces side by side" if network.pieces > 1 else "")
+        + (", eager" if settings.eager else ""),
         f"run      {folder}/",
         f"steps    {start + 1 if start else 1} to {total_steps:,}, {settings.batch_size} images each"
         + (f" (resumed after step {start:,})" if start else ""),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from core import devices
+from core import devices, recipes
 from core.devices import DeviceError, choose, standard_error_hidden
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -98,6 +98,36 @@ def test_a_run_is_deterministic_on_the_threads_it_was_given():
         "from tensorflow.python.framework import config; print(config.is_op_determinism_enabled())"
     )
     assert python(code).stdout.split() == ["1", "True", "True"]
+
+
+@pytest.mark.parametrize(("threads", "pieces", "each"), [(4, 1, 4), (4, 2, 2), (1, 2, 1), (5, 2, 2)])
+def test_pieces_share_the_threads(threads, pieces, each):
+    code = (
+        f"from core import devices; devices.configure({threads}, {pieces});"
+        "t = devices.import_tensorflow().config.threading;"
+        "print(t.get_intra_op_parallelism_threads(), t.get_inter_op_parallelism_threads())"
+    )
+    assert python(code).stdout.split() == [str(each), str(threads)]
+
+
+@pytest.mark.parametrize(
+    ("gpus_found", "words", "pieces"),
+    [
+        (0, [], 2),
+        (0, ["--pieces", "3"], 3),
+        (0, ["--pieces", "1"], 1),
+        (0, ["--eager"], 1),
+        (0, ["--threads", "1"], 1),
+        (0, ["--recipe", "modern"], 1),
+        (1, [], 1),
+        (1, ["--device", "cpu"], 2),
+        (1, ["--device", "gpu"], 1),
+    ],
+)
+def test_two_pieces_where_they_pay(gpus, monkeypatch, gpus_found, words, pieces):
+    gpus(gpus_found)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert devices.choose_pieces(recipes.parse(words).settings) == pieces
 
 
 def test_the_environment_can_be_written_down():

@@ -33,7 +33,7 @@ def already_awake():
     """Draw the pictures once, and leave TensorFlow as tests/conftest.py configured it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_loop, "load_data", functools.cache(data.load))
-        patch.setattr(train_loop.devices, "configure", lambda threads: None)
+        patch.setattr(train_loop.devices, "configure", lambda threads, pieces=1: None)
         yield
 
 
@@ -113,6 +113,17 @@ def test_same_seed_same_bytes_other_seed_other_bytes(runs_dir, straight):
     assert_same_run(straight, runs_dir / "again")
     train_here(runs_dir, "other", *SHORT, "--seed", 1)
     assert (straight / logs.STEPS).read_bytes() != (runs_dir / "other" / logs.STEPS).read_bytes()
+
+
+def test_pieces_that_race_give_the_same_bytes(runs_dir):
+    """Which piece of a batch is done first is chance; what comes out must not be."""
+    words = ("--network", "classic", "--batch-size", 50, "--steps", 30, "--pieces")
+    for name in ("race", "another-race"):
+        train_here(runs_dir, name, *words, 2)
+    assert_same_run(runs_dir / "race", runs_dir / "another-race")
+    train_here(runs_dir, "no-race", *words, 1)
+    race, alone = (logs.read(runs_dir / name, logs.STEPS)["loss"] for name in ("race", "no-race"))
+    assert (race != alone).any() and np.allclose(race, alone, rtol=1e-2), "the sums are split elsewhere, no more"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ class Dropout(Layer):
     name, step): the same step always silences the same numbers.
     """
 
+    by_itself = False  # one mask is drawn for the whole batch
+
     def __init__(self, name: str, rate: float, seed: int = 0):
         super().__init__(name)
         if not 0 <= rate < 1:

@@ -33,6 +33,8 @@ class BatchNormalization(Layer):
     use_scale=False leaves gamma at 1: before a ReLU the next convolution can scale as well.
     """
 
+    by_itself = False  # the statistics are those of the whole batch
+
     def __init__(
         self, name: str, channels: int, momentum: float = 0.9, epsilon: float = EPSILON, use_scale: bool = True,
         dtype=tf.float32,

@@ -28,7 +28,7 @@ def already_awake():
         load = functools.cache(data.load)
         patch.setattr(train_loop, "load_data", load)
         patch.setattr(replay, "load_data", load)
-        patch.setattr(replay.devices, "configure", lambda threads: None)
+        patch.setattr(replay.devices, "configure", lambda threads, pieces=1: None)
         patch.setattr(replay, "MOST", 3)
         patch.setattr(replay, "LARGEST", 3)
         yield
