@@ -6,10 +6,10 @@
 
 Same network, starting weights, batch size, precision and threads. Every measurement is a fresh
 process that compiles, warms up and is then timed. Ours is train_loop.py itself, with its
-augmentation and its logs; the others get pictures that are standardised already and not augmented,
-and PyTorch stays on the processor.
-GFLOP/s counts three times the forward FLOPs (backward is twice forward), and the share is that of
-the best matrix product TensorFlow reaches here in the same precision. Machines drift, so all take
+augmentation, its logs and its usual diagnostics, timed after their dense start; the others get pictures that are
+standardised already and not augmented, and PyTorch stays on the processor.
+GFLOP/s counts three times the forward FLOPs that the result needs (backward is twice forward), and the share is
+that of the best matrix product TensorFlow reaches here in the same precision. Machines drift, so all take
 turns, every other round backwards; medians, and ratios within a round, are what counts.
 """
 
@@ -41,8 +41,8 @@ PEERS = {  # as --peers calls them, and as tables do
 }
 COLOURS = dict(zip((OURS, *PEERS.values()), ("#1f77b4", "#999999", "#bbbbbb", "#e39a6f", "#eebf9f")))
 WARM_UP, STEPS = 10, 50  # steps that are not timed, and that are. The loop writes its logs every 50 steps
-# The levels of diagnostics look densely at the first 100 steps, then at least once in 200.
-DIAGNOSTICS_WARM_UP, DIAGNOSTICS_STEPS = 100, 200
+# The loop's diagnostics look densely at the first 100 steps, which are not timed, then at least once in 200.
+DENSE_START, DIAGNOSTICS_STEPS = 100, 200
 COLUMNS = ("who", "round", "quantity", "value")
 
 
@@ -63,8 +63,7 @@ def run(*arguments) -> str:
 
 def ours(words, level: str = "") -> dict[str, float]:
     """Images/s and GFLOP/s of train_loop.py, from the timing.csv it leaves; level: of its --diagnostics."""
-    warm_up = DIAGNOSTICS_WARM_UP if level else WARM_UP
-    last = warm_up + words.steps
+    last = DENSE_START + words.steps
     with tempfile.TemporaryDirectory() as place:
         run(  # stopped one step before the end: the evaluation is not what is asked
             "train_loop.py", *given(words), "--steps", last + 1, "--stop-at", last, "--no-eager",
@@ -72,7 +71,7 @@ def ours(words, level: str = "") -> dict[str, float]:
         )  # fmt: skip
         config = runs.read_config(Path(place) / "timed")
         timing = logs.read(Path(place) / "timed", logs.TIMING)
-        seconds = np.mean((timing["step_seconds"] + timing["probe_seconds"])[warm_up:])
+        seconds = np.mean((timing["step_seconds"] + timing["probe_seconds"])[DENSE_START:])
     return rates(config["settings"]["batch_size"] / seconds, config["forward_flops_per_image"])
 
 
