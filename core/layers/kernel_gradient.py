@@ -37,9 +37,14 @@ def convolve_small(x: tf.Tensor, kernel: tf.Tensor, padding: str) -> tf.Tensor:
     return convolve(x, kernel)
 
 
+def is_faster(side: int, dtype: tf.DType, stride: int) -> bool:
+    """Whether this way back is the faster one for an output of that many rows and columns."""
+    return ON_PROCESSOR and dtype == tf.bfloat16 and stride == 1 and side <= SMALL
+
+
 def convolve(x: tf.Tensor, kernel: tf.Tensor, stride: int, padding: str) -> tf.Tensor:
     """tf.nn.conv2d(x, kernel, stride, padding), with whichever way back is the faster one."""
     shrinks_by = kernel.shape[0] - 1 if padding == "VALID" else 0
-    if ON_PROCESSOR and x.dtype == tf.bfloat16 and stride == 1 and max(x.shape[1:3]) - shrinks_by <= SMALL:
+    if is_faster(max(x.shape[1:3]) - shrinks_by, x.dtype, stride):
         return convolve_small(x, kernel, padding)
     return tf.nn.conv2d(x, kernel, stride, padding)
