@@ -1,6 +1,6 @@
 """What else a finding could be, the experiment that tells, and what to read. One entry a detector.
 
-The rules that find are in detectors.py. A rival is another explanation of the same numbers: a
+The rules that find are in detectors/. A rival is another explanation of the same numbers: a
 diagnosis that names none invites a wrong cure.
 """
 

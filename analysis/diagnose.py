@@ -5,7 +5,7 @@
     python analysis/diagnose.py --summary     a few lines: what `make train` ends with
 
 Reads a run's files only: no TensorFlow, an answer in a second or two. Rules and thresholds are in
-detectors.py, rival explanations and experiments in advice.py.
+detectors/, rival explanations and experiments in advice.py.
 """
 
 import dataclasses
@@ -21,7 +21,8 @@ import numpy as np
 
 from analysis import common
 from analysis.advice import ADVICE, place
-from analysis.detectors import DETECTORS, Finding
+from analysis.detectors import DETECTORS
+from analysis.detectors.finding import Finding
 from analysis.run import NotMeasured, Run, counted
 from core import runs
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.detectors import schedule
+from analysis.detectors.code import schedule
 from analysis.run import Run
 from core import logs, runs
 

@@ -6,50 +6,50 @@ import numpy as np
 import pytest
 from made_runs import MadeRun
 
-from analysis import detectors
-from analysis.detectors import LN10
+from analysis.detectors import DETECTORS, code, finding
+from analysis.detectors.finding import LN10
 from analysis.run import NotMeasured
 from core.schedules import warmup_then_decay
 
 
 def asked(tmp_path, made: MadeRun, name: str):
     """What the detector `name` says of it."""
-    return detectors.DETECTORS[name](made.write(tmp_path))
+    return DETECTORS[name](made.write(tmp_path))
 
 
 def test_hysteresis_by_hand():
     """Enters above 3, stays above 1; one dip to 2 does not end it, one to 0 does."""
     steps = np.arange(1, 11)
     values = np.array([0, 4, 2, 4, 0, 4, 4, 2, 2, 2])
-    assert detectors.stretch(steps, values > 3, values > 1, 3) == (2, 4)
-    assert detectors.stretch(steps, values > 3, values > 1, 4) == (6, 10)
-    assert detectors.stretch(steps, values > 3, values > 1, 6) is None
-    assert detectors.stretch(steps, values > 3, values > 3, 3) is None
+    assert finding.stretch(steps, values > 3, values > 1, 3) == (2, 4)
+    assert finding.stretch(steps, values > 3, values > 1, 4) == (6, 10)
+    assert finding.stretch(steps, values > 3, values > 1, 6) is None
+    assert finding.stretch(steps, values > 3, values > 3, 3) is None
     # Measured at every tenth step only, a stretch lasts from its first to its last measurement.
-    assert detectors.stretch(10 * steps, values > 3, values > 1, 41) == (60, 100)
+    assert finding.stretch(10 * steps, values > 3, values > 1, 41) == (60, 100)
 
 
 def test_trailing_mean_and_median_by_hand():
     values = np.array([1.0, 5.0, 3.0, 7.0])
-    np.testing.assert_allclose(detectors.trailing_mean(values, 3), [1, 3, 3, 5])
-    np.testing.assert_array_equal(detectors.trailing_median(values, 3), [np.nan, np.nan, 3, 5])
-    assert np.isnan(detectors.trailing_median(values, 5)).all()
+    np.testing.assert_allclose(finding.trailing_mean(values, 3), [1, 3, 3, 5])
+    np.testing.assert_array_equal(finding.trailing_median(values, 3), [np.nan, np.nan, 3, 5])
+    assert np.isnan(finding.trailing_median(values, 5)).all()
 
 
 @pytest.mark.parametrize("total, warmup, final", [(20, 0.1, 0.0), (700, 0.2, 0.1), (5, 0.0, 1.0), (1, 0.5, 0.0)])
 def test_the_schedule_is_that_of_the_core(total, warmup, final):
     steps = np.arange(1, total + 1)
     real = [float(warmup_then_decay(s, total, 0.04, warmup, final)) for s in steps.tolist()]
-    np.testing.assert_allclose(detectors.schedule(steps.astype(float), total, 0.04, warmup, final), real, rtol=1e-5)
+    np.testing.assert_allclose(code.schedule(steps.astype(float), total, 0.04, warmup, final), real, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", detectors.DETECTORS)
+@pytest.mark.parametrize("name", DETECTORS)
 def test_silent_on_a_healthy_run(tmp_path, name):
     for seed in range(2):
-        assert detectors.DETECTORS[name](MadeRun(seed=seed).write(tmp_path, f"run{seed}")) is None
+        assert DETECTORS[name](MadeRun(seed=seed).write(tmp_path, f"run{seed}")) is None
 
 
-@pytest.mark.parametrize("name", detectors.DETECTORS)
+@pytest.mark.parametrize("name", DETECTORS)
 @pytest.mark.parametrize("step", [0, 1, 5, 60, 199, 350])
 def test_an_interrupted_run_is_not_ill(tmp_path, name, step):
     try:
@@ -346,7 +346,7 @@ def test_every_detector_stands_a_run_that_ends_in_nan(tmp_path):
         for _, values in made.layers[quantity].values():
             values[-1] = np.nan
     run, found = made.write(tmp_path), []
-    for name, detector in detectors.DETECTORS.items():
+    for name, detector in DETECTORS.items():
         try:
             found += [name] if detector(run) else []
         except NotMeasured:

@@ -14,7 +14,8 @@ from made_runs import MadeRun
 from runner import PROJECT, run
 
 from analysis import advice, diagnose
-from analysis.detectors import DETECTORS, LN10, Finding
+from analysis.detectors import DETECTORS
+from analysis.detectors.finding import LN10, Finding
 from analysis.run import NotMeasured, Run
 from core import logs, recipes, runs
 

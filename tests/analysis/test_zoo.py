@@ -7,7 +7,8 @@ import pytest
 from runner import run
 
 import train_loop
-from analysis import detectors, diagnose, zoo
+from analysis import diagnose, zoo
+from analysis.detectors import DETECTORS
 from analysis.run import Run
 from core import batches
 
@@ -40,7 +41,7 @@ def test_the_score_over_the_zoo(verdicts):
 
 def test_the_page_has_a_section_for_every_finding_and_the_table_as_it_is(verdicts):
     page = (zoo.PROJECT / "docs" / "diagnostics.md").read_text()
-    assert [name for name in detectors.DETECTORS if f"\n## {name}\n" not in page] == []
+    assert [name for name in DETECTORS if f"\n## {name}\n" not in page] == []
     table, summary = zoo.score(list(verdicts.values())).split("\n\n")
     assert table in page, "python analysis/zoo.py --score prints another table: put it into docs/diagnostics.md"
     assert summary in page
