@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -345,6 +346,33 @@ def test_a_short_run_on_real_pictures(tmp_path):
 
 
 BROKEN = ("--recipe", "classic", "--no-eager", "--data", "shapes10", "--batch-size", 50, "--learning-rate", 1e8)
+
+
+ON_ANOTHER_DEVICE = """
+import dataclasses
+from core import devices, data, recipes
+tf = devices.import_tensorflow()
+processor = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+import train_loop
+settings = recipes.parse(["--recipe", "debug", "--no-eager", "--precision", "float32"]).settings
+pictures, losses = data.load("shapes10"), []
+for device in ("/CPU:0", "/CPU:1"):
+    with tf.device(device):
+        training = train_loop.prepare(settings, pictures)
+        metrics, _ = training.one_step(tf.constant(1))
+        sums = training.one_piece(tf.constant(pictures.test_images[:8]), tf.constant(pictures.test_labels[:8]))
+    held = [training.batches.images, *training.state.values(), *metrics.values(), *sums.values()]
+    print({tensor.device.rpartition(":")[2] for tensor in held})
+    losses.append(float(metrics["loss"]))
+print(losses[0] == losses[1])
+"""
+
+
+def test_all_of_it_lives_and_happens_on_the_device_that_was_chosen():
+    """Two logical devices stand in for a processor and a GPU: pictures, weights, slots, step and exam are on one."""
+    done = subprocess.run([sys.executable, "-c", ON_ANOTHER_DEVICE], cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["{'0'}", "{'1'}", "True"], done.stdout + done.stderr
 
 
 def test_numbers_that_are_not_finite_stop_the_run(runs_dir, capsys):
