@@ -3,6 +3,7 @@
     python analysis/throughput.py                      the classic recipe at its own batch size
     python analysis/throughput.py --recipe modern --precision bfloat16
     python analysis/throughput.py --diagnostics        what each level of diagnostics costs this loop
+    python analysis/throughput.py --peers --also="--pieces 1"       what a setting gives: this loop with another, too
 
 Same network, starting weights, batch size, precision and threads. Every measurement is a fresh
 process that compiles, warms up and is then timed. Ours is train_loop.py itself, with its
@@ -19,6 +20,7 @@ import dataclasses
 import functools
 import importlib.util
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -61,13 +63,13 @@ def run(*arguments) -> str:
     return done.stdout
 
 
-def ours(words, level: str = "") -> dict[str, float]:
-    """Images/s and GFLOP/s of train_loop.py, from the timing.csv it leaves; level: of its --diagnostics."""
+def ours(words, *more: str) -> dict[str, float]:
+    """Images/s and GFLOP/s of train_loop.py, from the timing.csv it leaves; more: words of its command line."""
     last = DENSE_START + words.steps
     with tempfile.TemporaryDirectory() as place:
         run(  # stopped one step before the end: the evaluation is not what is asked
             "train_loop.py", *given(words), "--steps", last + 1, "--stop-at", last, "--no-eager",
-            "--runs-dir", place, "--run", "timed", *(["--diagnostics", level] if level else []),
+            "--runs-dir", place, "--run", "timed", *more,
         )  # fmt: skip
         config = runs.read_config(Path(place) / "timed")
         timing = logs.read(Path(place) / "timed", logs.TIMING)
@@ -119,18 +121,24 @@ def work(words, settings) -> dict:
 def contestants(words) -> dict:
     """{who: function that measures it once}: ours and the peers, or ours with each level of diagnostics."""
     if words.diagnostics:
-        return {f"diagnostics {level}": functools.partial(ours, words, level) for level in recipes.DIAGNOSTICS}
+        return {
+            f"diagnostics {level}": functools.partial(ours, words, "--diagnostics", level)
+            for level in recipes.DIAGNOSTICS
+        }
     wanted = list(words.peers)
     if any(peer.startswith("torch") for peer in wanted) and not importlib.util.find_spec("torch"):
         wanted = [peer for peer in wanted if not peer.startswith("torch")]
         print('PyTorch is not installed and is left out; to have it: python -m pip install --editable ".[torch]"')
     found = {OURS: functools.partial(ours, words), PEAK: functools.partial(worker, words, "peak")}
+    found |= {f"{OURS}, {more}": functools.partial(ours, words, *shlex.split(more)) for more in words.also}
     return found | {PEERS[peer]: functools.partial(worker, words, peer) for peer in wanted}
 
 
 def main(words) -> None:
     """Measure in turn, take our own step apart, print the tables, write the CSV and the chart."""
     settings = recipes.parse(given(words)).settings  # a wrong word is answered here, with status 2
+    for more in words.also:
+        recipes.parse([*given(words), *shlex.split(more)])
     if words.worker:
         return print(json.dumps(work(words, settings)))
     words.steps = words.steps or (DIAGNOSTICS_STEPS if words.diagnostics else STEPS)
@@ -273,6 +281,10 @@ if __name__ == "__main__":
     line.add_argument(
         "--peers", nargs="*", choices=list(PEERS), default=list(PEERS), metavar="PEER",
         help=f"who else is measured, of {', '.join(PEERS)}; none after the word: only ours [all]",
+    )  # fmt: skip
+    line.add_argument(
+        "--also", action="append", default=[], metavar="WORDS",
+        help='this loop once more, with these settings, as in --also="--pieces 1"; can be given several times',
     )  # fmt: skip
     line.add_argument(
         "--diagnostics", action="store_true",

@@ -157,20 +157,21 @@ RECIPES = {
         weight_decay=1e-3, warmup=0.2, label_smoothing=0.1, alternating_flip=True, crop=2,
     ),
     # The speed records' network (Jordan 2024), in three sizes for about one, five and more minutes on two cores.
+    # Steps, where an epoch more or less is too coarse for the time there is (docs/speed.md).
     "minute": Settings(
         recipe="minute", network="speed64", epochs=4, batch_size=250, learning_rate=0.6, momentum=0.85,
         weight_decay=1e-3, shift_rate=8.0, warmup=0.23, final_rate=0.07, label_smoothing=0.2, lookahead=True,
         alternating_flip=True, crop=2, test_views=True,
     ),
     "five": Settings(
-        recipe="five", network="speed128", epochs=10, batch_size=500, learning_rate=0.9, momentum=0.85,
-        weight_decay=1e-3, shift_rate=16.0, warmup=0.23, final_rate=0.07, label_smoothing=0.2, lookahead=True,
-        alternating_flip=True, crop=2, test_views=True,
+        recipe="five", network="speed128", activation="gelu", epochs=7, steps=650, batch_size=500, learning_rate=0.9,
+        momentum=0.85, weight_decay=1e-3, shift_rate=16.0, warmup=0.23, final_rate=0.07, label_smoothing=0.2,
+        lookahead=True, alternating_flip=True, crop=2, test_views=True,
     ),
     "fast": Settings(
-        recipe="fast", network="speed256", epochs=8, batch_size=500, learning_rate=0.9, momentum=0.85,
-        weight_decay=1e-3, shift_rate=16.0, warmup=0.23, final_rate=0.07, label_smoothing=0.2, lookahead=True,
-        alternating_flip=True, crop=2, test_views=True,
+        recipe="fast", network="speed256", activation="gelu", epochs=8, steps=750, batch_size=500, learning_rate=0.9,
+        momentum=0.85, weight_decay=1e-3, shift_rate=16.0, warmup=0.23, final_rate=0.07, label_smoothing=0.2,
+        lookahead=True, alternating_flip=True, crop=2, test_views=True,
     ),
     # Small enough to step through: a few thousand weights, eight drawn pictures at a time.
     "debug": Settings(

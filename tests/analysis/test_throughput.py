@@ -98,13 +98,14 @@ def test_parts_are_differences_of_medians():
 def test_the_script_measures_in_turn_and_writes_table_rows_and_chart(tmp_path):
     done = run(
         "analysis/throughput.py", "--recipe", "debug", "--data", "shapes10", "--steps", 5, "--rounds", 1,
-        "--peers", "keras-graph", "--out", tmp_path / "t.png",
+        "--peers", "keras-graph", "--also", "--no-eager --threads 1", "--out", tmp_path / "t.png",
     )  # fmt: skip
     assert re.search(r"this loop +[\d,]+", done.stdout) and re.search(r"False +[\d,]+ .* x [\d.]+ \(", done.stdout)
     assert re.search(r"backward +-?[\d.]+ ms", done.stdout)
     rows = list(csv.DictReader(open(tmp_path / "t.csv")))
     order = [(row["who"], row["round"]) for row in rows if row["quantity"] == "gflops"]
-    assert order == [(who, "1") for who in ("this loop", "matrix product", "Keras fit, jit_compile=False")]
+    also = "this loop, --no-eager --threads 1"
+    assert order == [(who, "1") for who in ("this loop", "matrix product", also, "Keras fit, jit_compile=False")]
     assert {f"step through {part}" for part in step_parts.PARTS} < {row["who"] for row in rows}
     assert all(float(row["value"]) > 0 for row in rows)
     assert (tmp_path / "t.png").stat().st_size > 5_000
@@ -114,3 +115,5 @@ def test_a_wrong_word_is_answered_in_a_line():
     assert "a whole number, 1 or above, found 0" in run("analysis/throughput.py", "--rounds", 0, status=2).stderr
     done = run("analysis/throughput.py", "--batch-size", 60000, status=2)
     assert "larger than the 50000 training images" in done.stderr
+    done = run("analysis/throughput.py", "--also", "--pieces -1", status=2)
+    assert "--pieces -1: expected 1 to the number of images a step" in done.stderr

@@ -106,5 +106,5 @@ def test_gelu_can_be_differentiated_twice():
         with tf.GradientTape() as inner:
             y = GELU("gelu")(tf.convert_to_tensor(x), training=True)
         slope = inner.gradient(y, x)
-    bell = np.exp(-x.numpy() ** 2 / 2) / math.sqrt(2 * math.pi)
+    bell = np.exp(-(x.numpy() ** 2) / 2) / math.sqrt(2 * math.pi)
     np.testing.assert_allclose(outer.gradient(slope, x), (2 - x.numpy() ** 2) * bell, rtol=1e-12)
