@@ -56,8 +56,8 @@ def main(words) -> None:
             rows.append(train(name, seed, words, place))
             said = f"without {name}" if name else "the whole recipe"
             print(f"seed {seed}  {said:32} {100 * rows[-1][2]:.2f} %, six views {100 * rows[-1][3]:.2f} %", flush=True)
-    with open(place / "ablation.csv", "w", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
+            with open(place / "ablation.csv", "w", newline="") as file:  # after each row, as in analysis/benchmark.py
+                csv.writer(file).writerows([COLUMNS, *rows])
     report(rows, words)
     print(f"written  {place / 'ablation.csv'}")
 

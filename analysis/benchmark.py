@@ -121,8 +121,8 @@ def main(words) -> None:
             print(
                 f"{row[0]:22} seed {row[1]!s:2} {row[2]:6.0f} s  test {100 * row[4]:.2f} %  {row[7]:.0f} MB", flush=True
             )
-    with open(place / "benchmark.csv", "w", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
+            with open(place / "benchmark.csv", "w", newline="") as file:  # after each row: hours of work, if cut short
+                csv.writer(file).writerows([COLUMNS, *rows])
     report(rows, place)
 
 

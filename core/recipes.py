@@ -159,12 +159,12 @@ RECIPES = {
     # The speed records' network (Jordan 2024), in three sizes for about one, five and more minutes on two cores.
     # Steps, where an epoch more or less is too coarse for the time there is (docs/speed.md).
     "minute": Settings(
-        recipe="minute", network="speed64", epochs=4, batch_size=250, learning_rate=0.6, momentum=0.85,
+        recipe="minute", network="speed64", epochs=3, batch_size=250, learning_rate=0.6, momentum=0.85,
         weight_decay=1e-3, shift_rate=8.0, warmup=0.23, final_rate=0.07, label_smoothing=0.2, lookahead=True,
         alternating_flip=True, crop=2, test_views=True,
     ),
     "five": Settings(
-        recipe="five", network="speed128", activation="gelu", epochs=7, steps=650, batch_size=500, learning_rate=0.9,
+        recipe="five", network="speed128", activation="gelu", epochs=7, steps=1300, batch_size=250, learning_rate=0.6,
         momentum=0.85, weight_decay=1e-3, shift_rate=16.0, warmup=0.23, final_rate=0.07, label_smoothing=0.2,
         lookahead=True, alternating_flip=True, crop=2, test_views=True,
     ),
