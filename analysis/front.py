@@ -54,6 +54,8 @@ def point_of(folder: Path) -> tuple[str, float, float]:
 
 def draw(points: dict[str, np.ndarray], run: tuple | None, out: Path) -> None:
     """Accuracy against minutes, the time axis logarithmic: ours in blue, the peers in grey, the run in red."""
+    from matplotlib import ticker
+
     drawing, axes = common.figure(1, 1, width=8, height=4.6)
     axis = axes[0, 0]
     for who, seeds in points.items():
@@ -61,13 +63,14 @@ def draw(points: dict[str, np.ndarray], run: tuple | None, out: Path) -> None:
         axis.plot(*seeds.T, "o", color=colour, alpha=0.5, markersize=4)
         minutes, accuracy = seeds.mean(axis=0)
         axis.plot(minutes, accuracy, "s" if who in PEERS else "o", color=colour, markersize=9)
-        axis.annotate(who, (minutes, accuracy), xytext=(8, -10), textcoords="offset points", color=colour)
+        axis.annotate(who, (minutes, accuracy), xytext=(0, 9), textcoords="offset points", color=colour, ha="center")
     if run:
         axis.plot(run[1], run[2], "*", color="#d62728", markersize=15)
-        axis.annotate(run[0], run[1:], xytext=(0, 10), textcoords="offset points", color="#d62728", ha="center")
+        axis.annotate(run[0], run[1:], xytext=(0, -20), textcoords="offset points", color="#d62728", ha="center")
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter("{x:g}")
+    axis.xaxis.set_minor_locator(ticker.NullLocator())
     axis.margins(x=0.15, y=0.15)
     axis.set(
         xlabel="minutes of training, two cores (logarithmic)", ylabel="test accuracy, final step (%)",
