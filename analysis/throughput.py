@@ -119,7 +119,8 @@ def work(words, settings) -> dict:
 
 
 def contestants(words) -> dict:
-    """{who: function that measures it once}: ours and the peers, or ours with each level of diagnostics."""
+    """{who: function that measures it once}: ours, as it is and as asked for --also, and the peers; or ours with each
+    level of diagnostics."""
     if words.diagnostics:
         return {
             f"diagnostics {level}": functools.partial(ours, words, "--diagnostics", level)
@@ -130,7 +131,7 @@ def contestants(words) -> dict:
         wanted = [peer for peer in wanted if not peer.startswith("torch")]
         print('PyTorch is not installed and is left out; to have it: python -m pip install --editable ".[torch]"')
     found = {OURS: functools.partial(ours, words), PEAK: functools.partial(worker, words, "peak")}
-    found |= {f"{OURS}, {more}": functools.partial(ours, words, *shlex.split(more)) for more in words.also}
+    found |= {f"{OURS}, {shlex.join(more)}": functools.partial(ours, words, *more) for more in words.also}
     return found | {PEERS[peer]: functools.partial(worker, words, peer) for peer in wanted}
 
 
@@ -138,7 +139,7 @@ def main(words) -> None:
     """Measure in turn, take our own step apart, print the tables, write the CSV and the chart."""
     settings = recipes.parse(given(words)).settings  # a wrong word is answered here, with status 2
     for more in words.also:
-        recipes.parse([*given(words), *shlex.split(more)])
+        recipes.parse([*given(words), *more])
     if words.worker:
         return print(json.dumps(work(words, settings)))
     words.steps = words.steps or (DIAGNOSTICS_STEPS if words.diagnostics else STEPS)
@@ -283,7 +284,7 @@ if __name__ == "__main__":
         help=f"who else is measured, of {', '.join(PEERS)}; none after the word: only ours [all]",
     )  # fmt: skip
     line.add_argument(
-        "--also", action="append", default=[], metavar="WORDS",
+        "--also", type=shlex.split, action="append", default=[], metavar="WORDS",
         help='this loop once more, with these settings, as in --also="--pieces 1"; can be given several times',
     )  # fmt: skip
     line.add_argument(
@@ -297,4 +298,7 @@ if __name__ == "__main__":
     line.add_argument("--rounds", type=counted, default=3, metavar="N", help="how often they take turns [3]")
     line.add_argument("--out", type=Path, metavar="FILE", help="the chart; a .csv beside it [runs/throughput.png]")
     line.add_argument("--worker", help=argparse.SUPPRESS)
-    common.answer(main, line.parse_args())
+    words = line.parse_args()
+    if words.also and words.diagnostics:
+        line.error("--also and --diagnostics: two comparisons; give one of them")
+    common.answer(main, words)

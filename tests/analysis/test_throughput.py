@@ -117,3 +117,6 @@ def test_a_wrong_word_is_answered_in_a_line():
     assert "larger than the 50000 training images" in done.stderr
     done = run("analysis/throughput.py", "--also", "--pieces -1", status=2)
     assert "--pieces -1: expected 1 to the number of images a step" in done.stderr
+    assert "--also: invalid split value" in run("analysis/throughput.py", "--also", "'", status=2).stderr
+    done = run("analysis/throughput.py", "--diagnostics", "--also", "--pieces 1", status=2)
+    assert "two comparisons; give one of them" in done.stderr
