@@ -233,7 +233,8 @@ def draw(speeds: dict[str, np.ndarray], own: dict[str, float], title: str, out: 
     medians = np.array([np.median(speed) for speed in speeds.values()])
     whiskers = [medians - [s.min() for s in speeds.values()], [s.max() for s in speeds.values()] - medians]
     colours = [COLOURS.get(who, COLOURS[OURS]) for who in speeds]
-    panel.barh(list(speeds), medians, xerr=np.array(whiskers), color=colours, capsize=3, ecolor="#444444")
+    names = [who.replace(" --", "\n--") for who in speeds]  # a setting a line: the panels keep their width
+    panel.barh(names, medians, xerr=np.array(whiskers), color=colours, capsize=3, ecolor="#444444")
     for place, (median, speed) in enumerate(zip(medians, speeds.values())):
         panel.annotate(f"{median:,.0f}", (speed.max(), place), xytext=(6, 0), textcoords="offset points", va="center")
     panel.margins(x=0.12)
