@@ -7,8 +7,8 @@
 
 An illness is a change of a line or two to the real training, made before it starts: a function of
 the project is put in the place of another by unittest.mock.patch. Nothing ever edits a number that
-was measured. Analysis does not import train_loop.py, and this script is the one exception beside
-replay.py, for the same reason: it exists to run that very loop, once well and often wrongly.
+was measured. Analysis does not import train_loop.py, but for replay.py, step_parts.py and this script, for
+the same reason: they exist to run that very loop, here once well and often wrongly.
 """
 
 import argparse
