@@ -56,8 +56,8 @@ def import_tensorflow():
 def choose_pieces(settings) -> int:
     """In how many pieces the convolutions take a batch (core/model.py, CNN); as asked for, or for 0 what pays here.
 
-    Two, where they can and processors do the work; a GPU is busy enough with one, and so is --eager, which takes
-    one line after the other.
+    Two, where processors do the work; a GPU is busy enough with one, and so is --eager, which takes one line after
+    the other. With batch norm the pieces are part of the mathematics, and no machine may choose them: one.
     """
     if settings.pieces:
         return settings.pieces

@@ -38,8 +38,8 @@ class CNN(tf.Module):
     """Layers in forward order, ending in logits; a softmax beside them turns logits into probabilities.
 
     pieces: in how many pieces a batch passes the layers up to Flatten, side by side: two processors that need not
-    wait for each other after every layer are faster (docs/speed.md). If one of those layers does not treat
-    each picture by itself (batch norm), the batch stays in one.
+    wait for each other after every layer are faster (docs/speed.md). Only batch norm notices: its statistics
+    are those of a piece. If one of those layers cannot (dropout), the batch stays in one.
     """
 
     def __init__(self, name: str, layers: list[Layer], compute_dtype=tf.float32, pieces: int = 1):
@@ -51,7 +51,7 @@ class CNN(tf.Module):
         self.softmax = Softmax("softmax")
         self.compute_dtype = compute_dtype
         self.front = next((i + 1 for i, layer in enumerate(layers) if isinstance(layer, Flatten)), 0)
-        self.pieces = pieces if all(layer.by_itself for layer in layers[: self.front]) else 1
+        self.pieces = pieces if all(layer.in_pieces for layer in layers[: self.front]) else 1
 
     def logits(self, images: tf.Tensor, training: bool, step: tf.Tensor | None = None) -> tf.Tensor:
         """Standardised images [N,32,32,3] -> scores [N,10], before softmax.
@@ -248,7 +248,10 @@ def debug(seed: int = 0, dtype=tf.float32) -> list[Layer]:
 
 
 NETWORKS = {"classic": classic, "modern": modern, "debug": debug}
-WIDTHS = {"speed64": (32, 64, 64), "speed128": (64, 128, 128), "speed256": (64, 256, 256)}
+WIDTHS = {  # channels of the three blocks of `speed`; those with a first block half as wide are faster for the same loss
+    "speed64": (32, 64, 64), "speed128": (64, 128, 128), "speed192": (32, 192, 192), "speed256": (32, 256, 256),
+    "airbench94": (64, 256, 256),
+}  # fmt: skip
 ACTIVATIONS = {"relu": ReLU, "gelu": GELU}
 
 

@@ -119,6 +119,7 @@ def test_pieces_share_the_threads(threads, pieces, each):
         (0, ["--eager"], 1),
         (0, ["--threads", "1"], 1),
         (0, ["--recipe", "modern"], 1),
+        (0, ["--recipe", "modern", "--pieces", "2"], 2),
         (1, [], 1),
         (1, ["--device", "cpu"], 2),
         (1, ["--device", "gpu"], 1),

@@ -12,7 +12,7 @@ from core import layers, model, optimizers
 from core.batches import standardize
 from core.layers import BatchNormalization, Convolution, Dropout, ReLU
 from core.losses import softmax_cross_entropy
-from core.recipes import BY_PICTURE, RECIPES
+from core.recipes import BY_PICTURE, RECIPES, SPEED
 
 NETWORKS = [*model.NETWORKS, "speed64"]
 every_network = pytest.mark.parametrize("network", NETWORKS)
@@ -262,14 +262,30 @@ def test_bfloat16_computes_about_the_same_and_answers_in_float32(network):
 # A batch in pieces.
 
 
-def test_only_a_network_whose_front_treats_each_picture_by_itself_takes_pieces():
+def test_the_front_of_every_network_takes_pieces():
     for network in NETWORKS:
         cnn = model.build(dataclasses.replace(RECIPES["classic"], network=network, pieces=2))
-        assert (cnn.pieces == 2) == (network in BY_PICTURE), network
+        assert cnn.pieces == 2
         front = cnn.layers[: cnn.front]
         assert isinstance(front[-1], layers.Flatten)
-        assert (cnn.pieces == 2) != any(isinstance(layer, BatchNormalization) for layer in front)
+        assert (network in BY_PICTURE) != any(isinstance(layer, BatchNormalization) for layer in front), network
     assert model.CNN("net", [ReLU("relu")], pieces=2).front == 0  # no Flatten: nothing to cut for
+    dropout = [layers.Dropout("dropout", 0.5, seed=0), layers.Flatten("flatten")]
+    assert model.CNN("net", dropout, pieces=2).pieces == 1  # both pieces would lose the same numbers
+
+
+def test_batch_norm_measures_each_piece_by_itself():
+    """Logits and moving averages in two pieces are those of the two halves, taken one after the other."""
+    images = tf.constant(normal(10, *model.IMAGE_SHAPE))
+    in_two, alone = randomized("modern"), randomized("modern")
+    in_two.pieces = 2
+    found = in_two.logits(images, training=True, step=tf.constant(3))
+    halves = [alone.logits(half, training=True, step=tf.constant(3)) for half in (images[:5], images[5:])]
+    np.testing.assert_allclose(found, tf.concat(halves, axis=0), rtol=1e-9)
+    for a, b in zip(in_two.statistics, alone.statistics):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+    whole = randomized("modern").logits(images, training=True, step=tf.constant(3))
+    assert not np.allclose(found, whole, rtol=1e-3), "in one piece the statistics are others"
 
 
 @pytest.mark.parametrize("pieces", [2, 3, 7])
@@ -296,9 +312,10 @@ def test_pieces_are_cut_first_to_last_and_none_is_lost():
             np.testing.assert_array_equal(tf.concat(parts, axis=0), x)
 
 
-def test_a_single_picture_passes_a_network_in_pieces():
+@pytest.mark.parametrize("network", ["classic", "modern"])
+def test_a_single_picture_passes_a_network_in_pieces(network):
     """The smallest exam: one of the two pieces is empty."""
-    cnn = randomized("classic")
+    cnn = randomized(network)
     images = tf.constant(normal(1, *model.IMAGE_SHAPE))
     whole = cnn.logits(images, training=False)
     cnn.pieces = 2
@@ -319,17 +336,27 @@ def test_the_parts_of_the_speed_network_can_be_switched_off(words, change):
     assert network.layers[0].output_shape((32, 32, 3)) == (31, 31, 24)
 
 
-def test_the_speed_network_is_the_one_of_the_records():
+def test_airbench94_is_the_network_of_the_records():
     """Jordan's 1,971,640 numbers less the 24 biases and the 288 filters of the whitening layer; 118.15 MMAC.
 
     An eleventh of them is for rows and columns that poolings drop, and is not done.
     """
-    network = model.build(RECIPES["fast"])
+    network = model.build(dataclasses.replace(RECIPES["fast"], network="airbench94"))
     assert network.parameter_count == 1_971_640 - 24 - 288
     assert round(sum(layer.macs(shape) for layer, shape in network.shapes()) / 1e6, 2) == 105.36
     for layer in network.layers:
         layer.skip_edge = False
     assert round(sum(layer.macs(shape) for layer, shape in network.shapes()) / 1e6, 2) == 118.15
+
+
+@pytest.mark.parametrize("network", SPEED)
+def test_the_speed_networks_differ_in_their_widths_only(network):
+    """The docstring of `speed`: three blocks of two convolutions, 31x31 to 3x3."""
+    cnn = model.build(dataclasses.replace(RECIPES["minute"], network=network))
+    kernels = [layer for layer in cnn.layers if isinstance(layer, Convolution)]
+    a, b, c = model.WIDTHS[network]
+    assert [tuple(layer.kernel.shape[2:]) for layer in kernels] == [(24, a), (a, a), (a, b), (b, b), (b, c), (c, c)]
+    assert [shape for layer, shape in cnn.shapes()][-4:] == [(3, 3, c), (1, 1, c), (c,), (10,)]
 
 
 def test_identity_and_activation_are_settings():

@@ -16,7 +16,7 @@ class Dropout(Layer):
     name, step): the same step always silences the same numbers.
     """
 
-    by_itself = False  # one mask is drawn for the whole batch
+    in_pieces = False  # one mask is drawn for the whole batch; every piece would have the same
 
     def __init__(self, name: str, rate: float, seed: int = 0):
         super().__init__(name)

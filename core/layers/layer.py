@@ -23,7 +23,7 @@ class Layer(tf.Module):
     kernel_size = 1  # rows (and columns) of the input that one output position sees
     stride = 1  # rows (and columns) of the input between two output positions
     is_activation = False  # a bend: its channels can fall silent for good
-    by_itself = True  # each picture is treated as if it were alone in the batch
+    in_pieces = True  # may be given a batch piece by piece (core/model.py, CNN)
 
     def __call__(self, x: tf.Tensor, training: bool, step: tf.Tensor | None = None) -> tf.Tensor:
         """The layer's output for the input x."""

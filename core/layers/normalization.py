@@ -31,9 +31,9 @@ class BatchNormalization(Layer):
 
     gamma [C] starts at 1 and beta [C] at 0 (learned); moving mean at 0, moving variance at 1 (measured).
     use_scale=False leaves gamma at 1: before a ReLU the next convolution can scale as well.
+    Given a batch in pieces, each piece has its own m and v and moves the averages: the "ghost batch
+    normalization" of Hoffer et al. 2017.
     """
-
-    by_itself = False  # the statistics are those of the whole batch
 
     def __init__(
         self, name: str, channels: int, momentum: float = 0.9, epsilon: float = EPSILON, use_scale: bool = True,
@@ -69,9 +69,8 @@ class BatchNormalization(Layer):
             y = normalize(x, mean, variance, self.gamma, self.beta, self.epsilon)
             return y, mean, variance * count / tf.maximum(count - 1, 1)
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=x, scale=self.gamma, offset=self.beta, mean=self.moving_mean, variance=self.moving_variance,
-            epsilon=self.epsilon, is_training=True,
-        )  # fmt: skip
+            x=x, scale=self.gamma, offset=self.beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
+        )
         return y, mean, variance
 
     def normalized(self, x, mean, variance):
