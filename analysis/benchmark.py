@@ -171,7 +171,7 @@ if __name__ == "__main__":
     line = argparse.ArgumentParser(prog="analysis/benchmark.py", description=__doc__.splitlines()[0])
     line.add_argument(
         "--recipes",
-        nargs="+",
+        nargs="*",
         choices=list(recipes.RECIPES),
         default=["classic", "modern"],
         help="which [classic modern]",
