@@ -248,7 +248,7 @@ def debug(seed: int = 0, dtype=tf.float32) -> list[Layer]:
 
 
 NETWORKS = {"classic": classic, "modern": modern, "debug": debug}
-WIDTHS = {  # channels of the three blocks of `speed`; those with a first block half as wide are faster for the same loss
+WIDTHS = {  # channels of the three blocks of `speed`; half of them in the first block cost little loss (docs/speed.md)
     "speed64": (32, 64, 64), "speed128": (64, 128, 128), "speed192": (32, 192, 192), "speed256": (32, 256, 256),
     "airbench94": (64, 256, 256),
 }  # fmt: skip
