@@ -171,9 +171,9 @@ RECIPES = {
         label_smoothing=0.2, lookahead=True, alternating_flip=True, crop=2, test_views=True,
     ),
     "fast": Settings(
-        recipe="fast", network="speed256", activation="gelu", epochs=10, steps=1950, batch_size=250, pieces=2,
+        recipe="fast", network="speed256", activation="gelu", epochs=11, steps=2150, batch_size=250, pieces=2,
         learning_rate=0.6, momentum=0.85, weight_decay=1e-3, shift_rate=16.0, warmup=0.23, final_rate=0.07,
-        label_smoothing=0.2, lookahead=True, alternating_flip=True, crop=2, test_views=True,
+        label_smoothing=0.2, lookahead=True, alternating_flip=True, crop=3, test_views=True,
     ),
     # Small enough to step through: a few thousand weights, eight drawn pictures at a time.
     "debug": Settings(
