@@ -327,15 +327,26 @@ def rewind(training, folder, step):
 
 
 def why_lost(training, folder, step):
-    """One line about a loss or gradient that is not finite: the step is taken again, line by line, to see where."""
+    """One line about a loss or gradient that is not finite: the step is taken again, line by line, to see where.
+
+    Then once more as it was taken: if its numbers are finite this time, they were not lost by the training.
+    """
     rewind(training, folder, step - 1)
     where = probes.first_not_finite(tf.constant(step), training.batches, training.network, training.settings)
+    again, _ = training.one_step(tf.constant(step))
+    by_chance = all(probes.all_finite(again[number]) for number in ("loss", "gradient_norm"))
     rate = logs.read(folder, logs.STEPS)["learning_rate"][-1]
     saved = [path.name for path in checkpoints.newest_first(folder)]
-    return (
-        f"the numbers stop being finite at step {step:,} (learning rate {rate:.3g}): {where}; "
-        + (f"the last good checkpoint is {saved[0]}; " if saved else "no checkpoint was written yet; ")
-        + f"try a third of the --learning-rate or a longer --warmup; see it with `python analysis/replay.py {folder} "
+    begin = f"the numbers stop being finite at step {step:,} (learning rate {rate:.3g}): "
+    if by_chance:
+        begin += "taken again, the same step is finite, so it was the machine's fault (memory, processor, library); "
+    else:
+        begin += f"{where}; "
+    begin += f"the last good checkpoint is {saved[0]}; " if saved else "no checkpoint was written yet; "
+    if by_chance:
+        return begin + "--resume goes on from there"
+    return begin + (
+        f"try a third of the --learning-rate or a longer --warmup; see it with `python analysis/replay.py {folder} "
         f"--step {step}`"
     )
 

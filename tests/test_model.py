@@ -355,7 +355,8 @@ def test_the_speed_networks_differ_in_their_widths_only(network):
     cnn = model.build(dataclasses.replace(RECIPES["minute"], network=network))
     kernels = [layer for layer in cnn.layers if isinstance(layer, Convolution)]
     a, b, c = model.WIDTHS[network]
-    assert [tuple(layer.kernel.shape[2:]) for layer in kernels] == [(24, a), (a, a), (a, b), (b, b), (b, c), (c, c)]
+    widths = [tuple(layer.kernel.shape[2:]) for layer in kernels]
+    assert widths == [(3, 24), (24, a), (a, a), (a, b), (b, b), (b, c), (c, c)]  # whitening is a convolution too
     assert [shape for layer, shape in cnn.shapes()][-4:] == [(3, 3, c), (1, 1, c), (c,), (10,)]
 
 

@@ -398,6 +398,31 @@ def test_numbers_that_are_not_finite_stop_the_run(runs_dir, capsys):
         assert np.isfinite(tensor).all()
 
 
+def test_a_number_lost_by_chance_is_told_from_one_lost_by_training(runs_dir, straight, monkeypatch):
+    """A weight is broken once, as bad memory would: the line says so, and --resume ends where an unbroken run ends."""
+    healthy = train_loop.prepare
+
+    def struck_at_step_25(settings, pictures):
+        training, strikes = healthy(settings, pictures), [25]
+
+        def one_step(step):
+            if strikes and int(step) == strikes[0]:
+                strikes.clear()
+                weight = training.network.parameters[0]
+                weight.assign(weight * np.nan)
+            return training.one_step(step)
+
+        return replace(training, one_step=one_step)
+
+    monkeypatch.setattr(train_loop, "prepare", struck_at_step_25)
+    with pytest.raises(runs.RunError) as told:
+        train_here(runs_dir, "struck", *SHORT)
+    assert re.search(r"at step 25 .*same step is finite.*step-00000021; --resume goes on", str(told.value)), told.value
+    monkeypatch.setattr(train_loop, "prepare", healthy)
+    assert train_here(runs_dir, "struck", "--resume")
+    assert_same_run(runs_dir / "struck", straight)
+
+
 def test_invocation_defaults_are_the_recipe():
     asked = parse([])
     assert isinstance(asked, Invocation) and asked.settings == RECIPES["classic"]
