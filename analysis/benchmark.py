@@ -3,6 +3,7 @@
     python analysis/benchmark.py                         classic and modern, seeds 0, 1 and 2, and Keras's tutorial
     python analysis/benchmark.py --recipes fast --peers airbench94 --seeds 5
     python analysis/benchmark.py --table DIR             the table of an earlier one, from its files
+    python analysis/benchmark.py --out DIR ...           go on with one that was cut short, or add to it
 
 Every training is a process of its own, timed from outside: seconds are what somebody waits from
 the command to the last line, start-up and all evaluations included; training seconds are those of the
@@ -38,7 +39,8 @@ def timed(*arguments) -> tuple[str, float, float]:
     """Run a Python of ours: (what it printed, seconds from start to end, peak memory in MB). RunError if it fails."""
     began = time.perf_counter()
     process = subprocess.Popen([sys.executable, *map(str, arguments)], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
-    printed = process.stdout.read()
+    with process.stdout as pipe:
+        printed = pipe.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise runs.RunError(f"{arguments[0]} failed; its own message is above")
@@ -48,6 +50,8 @@ def timed(*arguments) -> tuple[str, float, float]:
 def train(recipe: str, seed: int, place: Path, words) -> tuple:
     """One training; a row of COLUMNS."""
     name = f"{recipe}-seed{seed}"
+    if (place / name).exists():
+        raise runs.RunError(f"{place / name}: half a training, which has no time; delete it and say the same again")
     _, seconds, memory = timed(
         "train_loop.py", "--recipe", recipe, "--seed", seed, "--runs-dir", place, "--run", name,
         "--data", words.data, "--data-dir", words.data_dir, *(["--epochs", words.epochs] if words.epochs else []),
@@ -102,17 +106,26 @@ def main(words) -> None:
     if words.table:
         return report(again(words.table), words.table)
     place = (words.out or PROJECT / "runs" / f"benchmark-{runs.timestamp()}").resolve()
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
+    rows = again(place) if (place / "benchmark.csv").exists() else []
+    there = {(row[0], str(row[1])) for row in rows}
     pictures = data.load(words.data, words.data_dir)
     print(f"{pictures.title}; every row is a training of its own, its files in {place}/", flush=True)
-    _, start_up, _ = timed(
-        "train_loop.py", "--stop-at", 1, "--runs-dir", place, "--run", "first-step",
-        "--data", words.data, "--data-dir", words.data_dir,
-    )  # fmt: skip
-    print(f"from the command to the first step, saved and left again: {start_up:.1f} s", flush=True)
-    rows = []
+    if there:
+        print(
+            f"trained already, and kept: {', '.join(f'{who} {seed}'.strip() for who, seed in sorted(there))}",
+            flush=True,
+        )
+    else:
+        _, start_up, _ = timed(
+            "train_loop.py", "--stop-at", 1, "--runs-dir", place, "--run", "first-step",
+            "--data", words.data, "--data-dir", words.data_dir,
+        )  # fmt: skip
+        print(f"from the command to the first step, saved and left again: {start_up:.1f} s", flush=True)
     for seed in range(words.seeds):
         for who in [*(PEERS[peer] for peer in words.peers if seed == 0), *words.recipes]:
+            if (who, "" if who == KERAS else str(seed)) in there:
+                continue
             if who == KERAS:
                 row = keras(words)
             else:
@@ -187,7 +200,10 @@ if __name__ == "__main__":
     line.add_argument("--data", choices=("cifar10", "shapes10"), default="cifar10", help="[cifar10]")
     line.add_argument("--data-dir", metavar="DIR", default="", help="where cifar-10-batches-bin/ is")
     line.add_argument(
-        "--out", type=Path, metavar="DIR", help="a new folder for the runs and the CSV [runs/benchmark-<date>]"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the runs and the CSV; what is there already is not trained again [runs/benchmark-<date>]",
     )
     line.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     common.answer(main, line.parse_args())
