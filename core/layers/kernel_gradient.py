@@ -14,8 +14,12 @@ def kernel_gradient(x: tf.Tensor, dy: tf.Tensor, kernel_size: int, padding: str)
     """dL/dk[u,v,c,o] = sum over n,i,j of  x[n, i+u-p, j+v-p, c] * dy[n,i,j,o], for stride 1.
 
     x [N,H,W,Cin], dy = dL/dy [N,H',W',Cout] -> [kh,kw,Cin,Cout]. Images and channels change places: channel c of x
-    is an image of N channels, and dy is the kernel that is laid on it.
+    is an image of N channels, and dy is the kernel that is laid on it. To an odd N an empty picture is added: with an
+    odd number of channels in bfloat16 the processor's convolution reads one number beyond the last, and 0 times what
+    happens to lie there may be NaN.
     """
+    if x.shape[0] % 2:
+        x, dy = (tf.pad(pictures, [[0, 1], [0, 0], [0, 0], [0, 0]]) for pictures in (x, dy))
     zeros = kernel_size - 1 if padding == "SAME" else 0
     around = [zeros // 2, zeros - zeros // 2]
     images = tf.pad(tf.transpose(x, [3, 1, 2, 0]), [[0, 0], around, around, [0, 0]])  # [Cin,H+zeros,W+zeros,N]
