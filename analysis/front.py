@@ -26,7 +26,7 @@ PEERS = ("Keras tutorial", "airbench94 in PyTorch")
 
 
 def measured(path: Path) -> dict[str, np.ndarray]:
-    """{who: [[minutes, test accuracy in %] for each seed]}, by minutes. Raises RunError when the file is not one."""
+    """{who: [[minutes, test accuracy in %] for each run]}, by minutes. Raises RunError when the file is not one."""
     try:
         with open(path, newline="") as file:
             rows = [
@@ -58,10 +58,10 @@ def draw(points: dict[str, np.ndarray], run: tuple | None, out: Path) -> None:
 
     drawing, axes = common.figure(1, 1, width=8, height=4.6)
     axis = axes[0, 0]
-    for who, seeds in points.items():
+    for who, trainings in points.items():
         colour = "#888888" if who in PEERS else "#1f77b4"
-        axis.plot(*seeds.T, "o", color=colour, alpha=0.5, markersize=4)
-        minutes, accuracy = seeds.mean(axis=0)
+        axis.plot(*trainings.T, "o", color=colour, alpha=0.5, markersize=4)
+        minutes, accuracy = trainings.mean(axis=0)
         axis.plot(minutes, accuracy, "s" if who in PEERS else "o", color=colour, markersize=9)
         axis.annotate(who, (minutes, accuracy), xytext=(0, 9), textcoords="offset points", color=colour, ha="center")
     if run:
@@ -85,8 +85,8 @@ def main(words) -> None:
     folder = None if words.no_run else runs.find(words.run, words.runs_dir)
     run = folder and point_of(folder)
     rows = [
-        (seeds[:, 0].mean(), seeds[:, 1].mean(), f"{who}, {counted(len(seeds), 'seed')}")
-        for who, seeds in points.items()
+        (trainings[:, 0].mean(), trainings[:, 1].mean(), f"{who}, {counted(len(trainings), 'run')}")
+        for who, trainings in points.items()
     ]
     rows += [(*run[1:], f"{run[0]}   <- this run")] if run else []
     print("minutes of training   test accuracy")

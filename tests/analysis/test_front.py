@@ -1,4 +1,4 @@
-"""The front: points are means of seeds, a run lies where its files say."""
+"""The front: points are means of runs, a run lies where its files say."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_a_run_among_the_points(points, tmp_path):
     assert name == "mine on cifar10" and accuracy == 100 * exams["test_accuracy"][-1]
     np.testing.assert_allclose(minutes * 60, timing["step_seconds"].sum() + timing["probe_seconds"].sum())
     done = run("analysis/front.py", "mine", "--runs-dir", tmp_path, "--points", points)
-    assert "<- this run" in done.stdout and "slow, 2 seeds" in done.stdout and "91.00 %" in done.stdout
+    assert "<- this run" in done.stdout and "slow, 2 runs" in done.stdout and "91.00 %" in done.stdout
     assert (tmp_path / "mine" / "front.png").stat().st_size > 10_000
 
 
