@@ -337,17 +337,16 @@ def why_lost(training, folder, step):
     by_chance = all(probes.all_finite(again[number]) for number in ("loss", "gradient_norm"))
     rate = logs.read(folder, logs.STEPS)["learning_rate"][-1]
     saved = [path.name for path in checkpoints.newest_first(folder)]
-    begin = f"the numbers stop being finite at step {step:,} (learning rate {rate:.3g}): "
+    begin = f"the numbers stop being finite at step {step:,} (learning rate {rate:.3g})"
+    kept = f"the last good checkpoint is {saved[0]}" if saved else "no checkpoint was written yet"
     if by_chance:
-        begin += "taken again, the same step is finite, so it was the machine's fault (memory, processor, library); "
-    else:
-        begin += f"{where}; "
-    begin += f"the last good checkpoint is {saved[0]}; " if saved else "no checkpoint was written yet; "
-    if by_chance:
-        return begin + "--resume goes on from there"
-    return begin + (
-        f"try a third of the --learning-rate or a longer --warmup; see it with `python analysis/replay.py {folder} "
-        f"--step {step}`"
+        return (
+            f"{begin}: taken again, the same step is finite, so the machine lost them (memory, processor, library); "
+            f"{kept}; --resume goes on from there"
+        )
+    return (
+        f"{begin}: {where}; {kept}; try a third of the --learning-rate or a longer --warmup; see it with "
+        f"`python analysis/replay.py {folder} --step {step}`"
     )
 
 

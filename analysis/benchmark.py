@@ -112,11 +112,9 @@ def main(words) -> None:
     pictures = data.load(words.data, words.data_dir)
     print(f"{pictures.title}; every row is a training of its own, its files in {place}/", flush=True)
     if there:
-        print(
-            f"trained already, and kept: {', '.join(f'{who} {seed}'.strip() for who, seed in sorted(there))}",
-            flush=True,
-        )
-    else:
+        kept = ", ".join(f"{who} {seed}".strip() for who, seed in sorted(there))
+        print(f"trained already, and kept: {kept}", flush=True)
+    if not (place / "first-step").exists():
         _, start_up, _ = timed(
             "train_loop.py", "--stop-at", 1, "--runs-dir", place, "--run", "first-step",
             "--data", words.data, "--data-dir", words.data_dir,

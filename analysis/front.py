@@ -63,7 +63,10 @@ def draw(points: dict[str, np.ndarray], run: tuple | None, out: Path) -> None:
         axis.plot(*trainings.T, "o", color=colour, alpha=0.5, markersize=4)
         minutes, accuracy = trainings.mean(axis=0)
         axis.plot(minutes, accuracy, "s" if who in PEERS else "o", color=colour, markersize=9)
-        axis.annotate(who, (minutes, accuracy), xytext=(0, 9), textcoords="offset points", color=colour, ha="center")
+        above = -24 if who in PEERS else 9  # theirs below, so that two neighbours do not write on each other
+        axis.annotate(
+            who, (minutes, accuracy), xytext=(0, above), textcoords="offset points", color=colour, ha="center"
+        )
     if run:
         axis.plot(run[1], run[2], "*", color="#d62728", markersize=15)
         axis.annotate(run[0], run[1:], xytext=(0, -20), textcoords="offset points", color="#d62728", ha="center")
