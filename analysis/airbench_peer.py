@@ -2,6 +2,7 @@
 
     python analysis/airbench_peer.py --epochs 9.9 --seed 0
     python analysis/airbench_peer.py --steps 20            a first look: the loss should fall
+    python analysis/airbench_peer.py --holdout             examined on training pictures that were kept aside
 
 Written here from the recipe's mathematics (Jordan 2024, "94 % on CIFAR-10 in 3.29 seconds on a
 single GPU", arXiv 2404.00498): whitening, identity start, alternating flip, Nesterov SGD with
@@ -34,6 +35,7 @@ def command_line() -> argparse.ArgumentParser:
     line.add_argument("--threads", type=int, default=0, metavar="N", help="processor threads [all]")
     line.add_argument("--data", choices=("auto", "cifar10", "shapes10"), default="cifar10", help="[cifar10]")
     line.add_argument("--data-dir", metavar="DIR", default="", help="where cifar-10-batches-bin/ is")
+    line.add_argument("--holdout", action="store_true", help="train on 45,000 pictures, examine the other 5,000")
     return line
 
 
@@ -233,7 +235,7 @@ def accuracies(network: Airbench, images, labels, precision: str) -> tuple[float
 def main(words) -> None:
     """Train, examine, print the line that others read."""
     torch.set_num_threads(words.threads or os.cpu_count())
-    found = pictures.load(words.data, words.data_dir)
+    found = pictures.load(words.data, words.data_dir, words.holdout)
     if not 1 <= words.batch_size <= len(found.train_images) or words.steps < 0 or words.epochs <= 0:
         raise runs.RunError(
             f"--batch-size {words.batch_size} --steps {words.steps} --epochs {words.epochs:g}: expected a batch of 1 "

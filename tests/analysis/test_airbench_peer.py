@@ -129,3 +129,13 @@ def test_it_learns_and_six_views_agree_with_one_by_one(pictures):
 def test_bad_words_are_answered_in_a_line():
     done = run("analysis/airbench_peer.py", "--data", "shapes10", "--batch-size", 20_000, status=1)
     assert "expected a batch of 1 to 10,000 images" in done.stderr
+
+
+def test_the_hold_out_is_kept_out_of_training(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(peer, "train", lambda images, *rest, **more: (seen.update(train=images), 1.0, 1))
+    monkeypatch.setattr(peer, "accuracies", lambda _, images, *rest: seen.update(judged=images) or (0.5, 0.5))
+    peer.main(words("--data", "shapes10", "--holdout"))
+    data = peer.pictures.load("shapes10")
+    np.testing.assert_array_equal(torch.cat([seen["train"], seen["judged"]]), data.train_images)
+    assert len(seen["judged"]) == 1000
