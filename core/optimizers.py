@@ -35,11 +35,12 @@ def adam_update(weight, gradient, first, second, step, learning_rate, beta1, bet
     return -learning_rate * direction, first, second
 
 
-def orthogonalized(matrix: tf.Tensor, iterations: int = 5) -> tf.Tensor:
-    """Nearly U V' of the matrix U S V' [m,n]: the same directions, all equally long.
+def orthogonalized(matrix: tf.Tensor, iterations: int = 3) -> tf.Tensor:
+    """Nearly U V' of the matrix U S V' [m,n]: the same directions, all about equally long.
 
     Newton-Schulz: X <- a X + (b A + c A^2) X with A = X X', begun at X / |X|. The coefficients (Jordan
-    2024) bring every singular value between 0.7 and 1.2 in five rounds, which is near enough.
+    2024) bring every singular value from 1/50 |X| on between 0.68 and 1.21 in three rounds, which is near
+    enough; weaker directions, which are mostly noise of the batch, stay shorter.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix.shape[0] <= matrix.shape[1]
@@ -81,12 +82,15 @@ class SGD(tf.Module):
         """The step d for each weight; the velocities move on. Step is not used: momentum has no clock."""
         steps = []
         for w, g, v in zip(self.parameters, gradients, self.velocities):
-            is_kernel = w.shape.rank >= 2
-            decay, rate = (self.weight_decay, 1.0) if is_kernel else (0.0, self.shift_rate)
-            d, velocity = sgd_update(w, g, v, rate * learning_rate, self.momentum, decay)
+            rate = learning_rate if w.shape.rank >= 2 else self.shift_rate * learning_rate
+            d, velocity = sgd_update(w, g, v, rate, self.momentum, self.decay_of(w))
             v.assign(velocity)
             steps.append(d)
         return steps
+
+    def decay_of(self, weight: tf.Variable) -> float:
+        """The weight decay of this weight."""
+        return self.weight_decay if weight.shape.rank >= 2 else 0.0
 
     def slots(self) -> dict[str, list[tf.Variable]]:
         """What must be saved to go on, by name, each a list in the order of the weights."""
@@ -98,6 +102,10 @@ class Muon(SGD):
 
     Jordan et al. 2024. The rate of the convolutions is muon_rate where that of the others is
     learning_rate; both follow one schedule.
+
+    Convolutions have no weight decay: their length is fixed anyway. In most directions a gradient is so
+    weak that the pull to zero, equally strong in all of them, would be all that is left of it once they are
+    orthogonalised.
     """
 
     def __init__(self, parameters, momentum=0.6, weight_decay=0.0, shift_rate=1.0, rate_ratio=1.0):
@@ -109,9 +117,13 @@ class Muon(SGD):
         steps = super().updates(gradients, learning_rate, step)
         for i, (w, v) in enumerate(zip(self.parameters, self.velocities)):
             if w.shape.rank == 4:  # v has moved on already: this is what SGD would step along
-                direction = gradients[i] + self.weight_decay * w + self.momentum * v
+                direction = gradients[i] + self.momentum * v
                 steps[i] = muon_update(w, direction, self.rate_ratio * learning_rate)
         return steps
+
+    def decay_of(self, weight):
+        """None for a convolution."""
+        return 0.0 if weight.shape.rank == 4 else super().decay_of(weight)
 
 
 class Adam(tf.Module):

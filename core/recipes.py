@@ -55,8 +55,9 @@ class Settings:
     learning_rate: float = setting(0.04, "the peak of the schedule, per unit of the mean gradient of a batch")
     momentum: float = setting(0.9, "share of the last direction that is kept, in [0, 1); sgd and muon")
     weight_decay: float = setting(
-        1e-3, "pull of every kernel towards zero, in units of the gradient (sgd, muon) or the rate (adam)"
-    )
+        1e-3, "pull of every kernel towards zero, in units of the gradient (sgd; muon: dense layers only) or of "
+        "the rate (adam)",
+    )  # fmt: skip
     shift_rate: float = setting(1.0, "the rate of biases and of batch norm, as a multiple of the rate; sgd and muon")
     muon_rate: float = setting(0.24, "muon only: the peak rate of the convolutions; learning_rate is that of the rest")
     lookahead: bool = setting(False, "every fifth step, pull the weights back towards their slow average")
