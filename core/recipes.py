@@ -48,7 +48,7 @@ class Settings:
 
     epochs: int = setting(7, "passes over the training images")
     steps: int = setting(0, "stop the schedule after this many steps instead of after whole epochs; 0: use epochs")
-    batch_size: int = setting(50, "images a step; one that divides the training set leaves no image out of an epoch")
+    batch_size: int = setting(100, "images a step; one that divides the training set leaves no image out of an epoch")
     seed: int = setting(0, "every random choice is a function of this number and the step; 0 to 2147483647")
 
     optimizer: str = setting("sgd", "sgd (momentum, Nesterov), adam or muon; core/optimizers.py", OPTIMIZERS)
