@@ -34,6 +34,12 @@ PARTS = {
 COLUMNS = ("without", "seed", "accuracy", "six_views_accuracy", "training_seconds")
 
 
+def parts_of(recipe: str) -> list[str]:
+    """Those of PARTS that this recipe has: without them it is another."""
+    has = {name: recipes.parse(["--recipe", recipe, *words]).settings for name, words in PARTS.items()}
+    return [name for name, without in has.items() if without != recipes.RECIPES[recipe]]
+
+
 def train(name: str, seed: int, words, place: Path) -> tuple:
     """One training without the part `name` ("" for the whole recipe); a row of COLUMNS."""
     run = f"{(name or 'whole').replace(' ', '-')}-seed{seed}"
@@ -48,6 +54,10 @@ def train(name: str, seed: int, words, place: Path) -> tuple:
 
 def main(words) -> None:
     """Run everything, print each row as it comes, then the table; write the rows as CSV."""
+    there = parts_of(words.recipe)
+    words.parts = words.parts or there
+    if missing := [part for part in words.parts if part not in there]:
+        raise runs.RunError(f"--parts {', '.join(missing)}: {words.recipe} does not have it; it has {', '.join(there)}")
     place = (words.out or Path("runs") / f"ablation-{runs.timestamp()}").resolve()
     place.mkdir(parents=True)
     rows = []
@@ -81,9 +91,9 @@ def gain(points: np.ndarray) -> str:
 
 if __name__ == "__main__":
     line = argparse.ArgumentParser(prog="analysis/ablation.py", description=__doc__.splitlines()[0])
-    fast = [name for name, settings in recipes.RECIPES.items() if settings.network.startswith("speed")]
+    fast = [name for name, settings in recipes.RECIPES.items() if settings.network in recipes.SPEED]
     line.add_argument("--recipe", choices=fast, default="minute", help="[minute]")
-    line.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="which to take out [all]")
+    line.add_argument("--parts", nargs="+", choices=list(PARTS), help="which to take out [all there are]")
     line.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 [3]")
     line.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's own number")
     line.add_argument("--data", choices=("cifar10", "shapes10"), default="cifar10", help="[cifar10]")
