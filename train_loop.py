@@ -36,7 +36,7 @@ from core.losses import correct, softmax_cross_entropy
 from core.schedules import warmup_then_decay
 from core.tensorboard import Board
 
-FLUSH_EVERY = 50  # steps between two looks at the numbers: asking for each at once would make a GPU wait
+FLUSH_EVERY = 50  # steps between two looks at the numbers, at most: asking for each at once would make a GPU wait
 
 
 def train_step(step, batches, network, optimizer, learning_rate_at, lookahead, layer_probe, settings):
@@ -248,7 +248,7 @@ def train(invocation):
             stopping = signalled or step == invocation.stop_at
             every = settings.checkpoint_every
             save_due = stopping or epoch_ends(step) or (every and step % every == 0)
-            if save_due or step % FLUSH_EVERY == 0:
+            if save_due or step % FLUSH_EVERY == 0 or recorder.overdue():
                 progress.update(step, recorder.flush(to_disk=save_due))
                 if recorder.lost_step:  # before anything broken is saved
                     log.close()

@@ -32,6 +32,7 @@ TEXT_COLUMNS = ("layer", "quantity")
 WHOLE_COLUMNS = ("step", "epoch", "true_class", "predicted_class", "count")
 REPEATING = (LAYERS, PREDICTIONS)  # several rows a step
 PIECE = 1 << 21  # bytes of a file that are turned into numbers at a time
+LATE = 10.0  # seconds that the numbers of a step may wait
 
 
 class LogError(Exception):
@@ -111,6 +112,10 @@ class StepRecorder:
         now = time.perf_counter()
         self.waiting[-1][-2:] = [rows, now - self.previous]
         self.previous = now
+
+    def overdue(self) -> bool:
+        """Whether the first waiting step has waited too long for somebody who follows the run."""
+        return bool(self.waiting) and time.perf_counter() - self.began - self.waiting[0][4] > LATE
 
     def restart_clock(self) -> None:
         """Do not count what happened since the last step (an evaluation, a save) as part of the next one."""

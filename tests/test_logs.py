@@ -169,6 +169,20 @@ def test_nothing_is_written_after_the_first_number_that_is_not_finite(tmp_path, 
     assert recorder.lost_step == 2 and logs.read(tmp_path, logs.STEPS)["step"].tolist() == [1, 2]
 
 
+def test_numbers_are_overdue_after_ten_seconds_of_waiting(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(logs.time, "perf_counter", lambda: now[0])
+    recorder = logs.StepRecorder(logs.Logs(tmp_path), steps_per_epoch=10, layer_names=[])
+    now[0] = 200.0
+    assert not recorder.overdue(), "nothing waits"
+    for step, (time, late) in enumerate([(201.0, False), (210.9, False), (211.1, True)], start=1):
+        now[0] = time
+        recorder.record(step, metrics(2.0), {})
+        assert recorder.overdue() == late, "it is the first one that counts"
+    recorder.flush()
+    assert not recorder.overdue()
+
+
 def test_the_mirror_is_told_every_row(tmp_path):
     told = []
     log = logs.Logs(tmp_path, mirror=lambda name, row: told.append((name, list(row))))
