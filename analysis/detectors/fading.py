@@ -112,7 +112,12 @@ def rate_low(run: Run) -> Finding | None:
 
 
 def middle_ratio(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """(steps [S], median over layers of |d|/|w| [S]), without the last layer, which starts short (OUTPUT_GAIN)."""
+    """(steps [S], median over layers of |d|/|w| [S]), without the last layer, which starts short (OUTPUT_GAIN).
+
+    Raises NotMeasured for Muon, which makes it the learning rate: its steps are all equally long, as are its weights.
+    """
+    if run.config["settings"].get("optimizer") == "muon":
+        raise NotMeasured("muon moves a convolution by the rate it was told, whatever the gradient")
     table = run.table("update_ratio")
     return table.steps, np.nan_to_num(np.median(table.values[:, :-1], axis=1), nan=0.0, posinf=np.inf)
 

@@ -454,6 +454,17 @@ def test_rate(tmp_path, ratio, name, severity):
     assert (found and found.severity) == severity
 
 
+@pytest.mark.parametrize("name", ["rate-high", "rate-low"])
+def test_the_length_of_a_step_of_muon_says_nothing(tmp_path, name):
+    """It is the rate, whatever the gradient: ten percent of a kernel's length in a run that is well."""
+    made = MadeRun()
+    made.config["settings"]["optimizer"] = "muon"
+    for _, values in made.layers["update_ratio"].values():
+        values *= 0.14 / values.max()
+    with pytest.raises(NotMeasured, match="muon moves a convolution by the rate"):
+        asked(tmp_path, made, name)
+
+
 def test_weights_that_blow_up(tmp_path):
     made = MadeRun()
     for layer in ("conv1", "conv2"):
