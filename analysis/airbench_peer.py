@@ -35,7 +35,7 @@ def command_line() -> argparse.ArgumentParser:
     line.add_argument("--threads", type=int, default=0, metavar="N", help="processor threads [all]")
     line.add_argument("--data", choices=("auto", "cifar10", "shapes10"), default="cifar10", help="[cifar10]")
     line.add_argument("--data-dir", metavar="DIR", default="", help="where cifar-10-batches-bin/ is")
-    line.add_argument("--holdout", action="store_true", help="train on 45,000 pictures, examine the other 5,000")
+    line.add_argument("--holdout", action="store_true", help="train on 9/10 of the training images, examine the rest")
     return line
 
 

@@ -40,7 +40,7 @@ def orthogonalized(matrix: tf.Tensor, iterations: int = 3) -> tf.Tensor:
 
     Newton-Schulz: X <- a X + (b A + c A^2) X with A = X X', begun at X / |X|. The coefficients (Jordan
     2024) bring every singular value from 1/50 |X| on between 0.68 and 1.21 in three rounds, which is near
-    enough; weaker directions, which are mostly noise of the batch, stay shorter.
+    enough; weaker directions stay shorter.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix.shape[0] <= matrix.shape[1]
@@ -103,9 +103,8 @@ class Muon(SGD):
     Jordan et al. 2024. The rate of the convolutions is muon_rate where that of the others is
     learning_rate; both follow one schedule.
 
-    Convolutions have no weight decay: their length is fixed anyway. In most directions a gradient is so
-    weak that the pull to zero, equally strong in all of them, would be all that is left of it once they are
-    orthogonalised.
+    Convolutions have no weight decay: their length is fixed anyway, and where the gradient is short a pull to
+    zero, orthogonalised with it, would take over much of the step (docs/speed.md).
     """
 
     def __init__(self, parameters, momentum=0.6, weight_decay=0.0, shift_rate=1.0, rate_ratio=1.0):

@@ -281,6 +281,15 @@ def test_eager_equals_graph(tmp_path):
 GOLDEN = [2.28381, 3.20622, 3.49997, 3.54609, 2.48612, 2.71754, 2.51063, 2.80130, 2.70308, 2.69857]
 
 
+@pytest.mark.parametrize(("seconds", "looks"), [(1e9, [4]), (-1.0, [1, 2, 3, 4])])
+def test_long_steps_are_shown_before_fifty_of_them_are_over(tmp_path, monkeypatch, seconds, looks):
+    seen = []
+    monkeypatch.setattr(logs, "LATE", seconds)
+    monkeypatch.setattr(train_loop.terminal.Progress, "update", lambda self, step, numbers: seen.append(step))
+    train_here(tmp_path, "long", "--steps", 4)
+    assert seen == looks
+
+
 def test_golden_losses_of_ten_steps(tmp_path):
     """The first ten losses of the debug recipe, as this code once computed them: nothing moves unnoticed.
 
