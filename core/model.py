@@ -202,21 +202,23 @@ def modern(seed: int = 0, dtype=tf.float32) -> list[Layer]:
 def speed(widths: tuple[int, int, int], activation, parts, seed: int, dtype) -> list[Layer]:
     """The network of the speed records (Jordan 2024): whitening, then three blocks of two convolutions each.
 
-    parts: the settings `whitening_init`, `identity_init`, each of which can be switched off. What replaces
-    the whitening layer is a convolution of the same shape that is learned.
+    parts: the settings `whitening_init`, `identity_init` and `overlapping_pools`. What replaces the whitening layer is
+    a convolution of the same shape that is learned. Poolings of 3x3, two apart, fit into 31, 15 and 7 rows, where those
+    of 2x2 leave the last one out (Krizhevsky et al. 2012, section 3.4).
     """
     first = Whitening("whitening", 3, dtype=dtype)
     if not parts.whitening_init:
         first = Convolution("conv0", 3, first.out_channels, kernel_size=2, padding="VALID", seed=seed, dtype=dtype)
     layers = [first, activation("bend0")]  # [N,32,32,3] -> [N,31,31,24]
+    window = 3 if parts.overlapping_pools else 2
 
     def convolve(name: str, in_channels: int, out_channels: int, pool: bool) -> list[Layer]:
         return [
             Convolution(
                 f"conv{name}", in_channels, out_channels, use_bias=False, gain=SMALL_GAIN,
-                identity=parts.identity_init, skip_edge=pool, seed=seed, dtype=dtype,
+                identity=parts.identity_init, skip_edge=pool and window == 2, seed=seed, dtype=dtype,
             ),
-            *([MaxPooling(f"pool{name}")] if pool else []),
+            *([MaxPooling(f"pool{name}", window, stride=2)] if pool else []),
             BatchNormalization(f"norm{name}", out_channels, momentum=0.6, use_scale=False, dtype=dtype),
             activation(f"bend{name}"),
         ]  # fmt: skip

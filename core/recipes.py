@@ -39,6 +39,7 @@ class Settings:
     activation: str = setting("relu", "the bend of the speed networks", ACTIVATIONS)
     whitening_init: bool = setting(True, "speed networks: the first layer whitens the pictures instead of learning")
     identity_init: bool = setting(True, "speed networks: convolutions start by passing their input on")
+    overlapping_pools: bool = setting(False, "speed networks: poolings over 3x3 instead of 2x2, still 2 apart")
 
     data: str = setting("auto", "cifar10, shapes10, or auto: cifar10 if it can be had, else shapes10", DATA_SETS)
     data_dir: str = setting("", "where cifar-10-batches-bin/ is; else $CIFAR10_DIR, else data/ in the project")
@@ -310,7 +311,8 @@ def without_effect(settings: Settings, given: dict) -> list[str]:
     speed = settings.network in SPEED
     no_use = {
         **dict.fromkeys(
-            ("activation", "whitening_init", "identity_init"), None if speed else "the speed networks have"
+            ("activation", "whitening_init", "identity_init", "overlapping_pools"),
+            None if speed else "the speed networks have",
         ),
         "muon_rate": None if settings.optimizer == "muon" else "--optimizer muon has",
         "shift_rate": "sgd and muon have" if settings.optimizer == "adam" else None,
