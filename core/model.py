@@ -216,7 +216,7 @@ def speed(widths: tuple[int, int, int], activation, parts, seed: int, dtype) -> 
         return [
             Convolution(
                 f"conv{name}", in_channels, out_channels, use_bias=False, gain=SMALL_GAIN,
-                identity=parts.identity_init, skip_edge=pool and window == 2, seed=seed, dtype=dtype,
+                identity=parts.identity_init, skip_edge=pool and not parts.overlapping_pools, seed=seed, dtype=dtype,
             ),
             *([MaxPooling(f"pool{name}", window, stride=2)] if pool else []),
             BatchNormalization(f"norm{name}", out_channels, momentum=0.6, use_scale=False, dtype=dtype),
