@@ -1,7 +1,7 @@
 """What is each part of the speed recipe worth? The recipe whole, and without one part at a time, over several seeds.
 
     python analysis/ablation.py                    the recipe `minute`, seeds 0, 1 and 2
-    python analysis/ablation.py --recipe five --parts whitening lookahead
+    python analysis/ablation.py --recipe five --parts whitening crop
 
 Trained on 45,000 pictures and judged on the other 5,000 of the training set (--holdout): the test set
 is not looked at. What a part is worth is the difference to the whole recipe seed by seed, in points,

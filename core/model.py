@@ -18,7 +18,6 @@ from core.layers import (
     Flatten,
     Layer,
     MaxPooling,
-    PooledConvolution,
     ReLU,
     Scale,
     Softmax,
@@ -203,10 +202,9 @@ def modern(seed: int = 0, dtype=tf.float32) -> list[Layer]:
 def speed(widths: tuple[int, int, int], activation, parts, seed: int, dtype) -> list[Layer]:
     """The network of the speed records (Jordan 2024): whitening, then three blocks of two convolutions each.
 
-    parts: the settings `whitening_init`, `identity_init`, `overlapping_pools` and `mean_pooling`. What replaces the
-    whitening layer is a convolution of the same shape that is learned. Poolings of 3x3, two apart, fit into 31, 15 and
-    7 rows, where those of 2x2 leave the last one out (Krizhevsky et al. 2012, section 3.4). A mean in the third block
-    makes half as much work of its first convolution, and takes hardly anything away (docs/speed.md).
+    parts: the settings `whitening_init`, `identity_init` and `overlapping_pools`. What replaces the whitening layer is
+    a convolution of the same shape that is learned. Poolings of 3x3, two apart, fit into 31, 15 and 7 rows, where those
+    of 2x2 leave the last one out (Krizhevsky et al. 2012, section 3.4).
     """
     first = Whitening("whitening", 3, dtype=dtype)
     if not parts.whitening_init:
@@ -214,26 +212,20 @@ def speed(widths: tuple[int, int, int], activation, parts, seed: int, dtype) -> 
     layers = [first, activation("bend0")]  # [N,32,32,3] -> [N,31,31,24]
     window = 3 if parts.overlapping_pools else 2
 
-    def convolve(name: str, in_channels: int, out_channels: int, pool: str) -> list[Layer]:
-        """Convolution, pooling ("max", "mean" or ""), batch norm, activation."""
-        given = {"gain": SMALL_GAIN, "identity": parts.identity_init, "seed": seed, "dtype": dtype}
-        if pool == "mean":
-            convolution = PooledConvolution(f"conv{name}", in_channels, out_channels, **given)
-        else:
-            skip_edge = pool == "max" and not parts.overlapping_pools
-            convolution = Convolution(
-                f"conv{name}", in_channels, out_channels, use_bias=False, skip_edge=skip_edge, **given
-            )
+    def convolve(name: str, in_channels: int, out_channels: int, pool: bool) -> list[Layer]:
         return [
-            convolution,
-            *([MaxPooling(f"pool{name}", window, stride=2)] if pool == "max" else []),
+            Convolution(
+                f"conv{name}", in_channels, out_channels, use_bias=False, gain=SMALL_GAIN,
+                identity=parts.identity_init, skip_edge=pool and not parts.overlapping_pools, seed=seed, dtype=dtype,
+            ),
+            *([MaxPooling(f"pool{name}", window, stride=2)] if pool else []),
             BatchNormalization(f"norm{name}", out_channels, momentum=0.6, use_scale=False, dtype=dtype),
             activation(f"bend{name}"),
-        ]
+        ]  # fmt: skip
 
-    channels, pools = first.out_channels, ("max", "max", "mean" if parts.mean_pooling else "max")
-    for block, (width, pool) in enumerate(zip(widths, pools), start=1):  # -> 15x15, 7x7, 3x3
-        layers += convolve(f"{block}a", channels, width, pool) + convolve(f"{block}b", width, width, pool="")
+    channels = first.out_channels
+    for block, width in enumerate(widths, start=1):  # -> 15x15, 7x7, 3x3
+        layers += convolve(f"{block}a", channels, width, pool=True) + convolve(f"{block}b", width, width, pool=False)
         channels = width
     return [
         *layers,

@@ -341,7 +341,7 @@ def test_airbench94_is_the_network_of_the_records():
 
     An eleventh of them is for rows and columns that poolings drop, and is not done.
     """
-    network = model.build(dataclasses.replace(RECIPES["fast"], network="airbench94", mean_pooling=False))
+    network = model.build(dataclasses.replace(RECIPES["fast"], network="airbench94"))
     assert network.parameter_count == 1_971_640 - 24 - 288
     assert round(sum(layer.macs(shape) for layer, shape in network.shapes()) / 1e6, 2) == 105.36
     for layer in network.layers:
@@ -363,8 +363,7 @@ def test_the_speed_networks_differ_in_their_widths_only(network):
 @pytest.mark.parametrize("overlapping, seen", [(False, 30), (True, 31)])
 def test_overlapping_pools_see_the_last_row_and_column(overlapping, seen):
     """Same shapes behind them, and nothing of the first layer's output is in vain: 118.15 MMAC in all."""
-    settings = dataclasses.replace(RECIPES["fast"], mean_pooling=False, overlapping_pools=overlapping)
-    network = model.build(settings)
+    network = model.build(dataclasses.replace(RECIPES["fast"], overlapping_pools=overlapping))
     assert [shape[0] for _, shape in network.shapes()][-4:] == [3, 1, 256, 10]
     assert [layer.output_shape(shape)[0] for layer, shape in network.shapes() if "pool" in layer.name] == [15, 7, 3, 1]
     work = sum(layer.macs(shape) for layer, shape in network.shapes()) / 1e6
@@ -375,26 +374,6 @@ def test_overlapping_pools_see_the_last_row_and_column(overlapping, seen):
         y = next(layer for layer in network.layers if layer.name == "pool1a")(x, True)
     rows = np.flatnonzero(np.any(tape.gradient(y, x).numpy() != 0, axis=(0, 2, 3)))
     assert rows.max() + 1 == seen
-
-
-def test_mean_pooling_halves_the_work_of_one_convolution_and_keeps_every_shape_and_weight():
-    peak, mean = (
-        model.build(dataclasses.replace(RECIPES["fast"], mean_pooling=on), tf.float64) for on in (False, True)
-    )
-    for (one, here), (other, there) in zip(
-        ((layer, shape) for layer, shape in peak.shapes() if layer.name != "pool3a"), mean.shapes(), strict=True
-    ):
-        assert (one.name, *(v.shape for v in one.parameters)) == (other.name, *(v.shape for v in other.parameters))
-        if one.name == "conv3a":
-            assert (one.macs(here), other.macs(there)) == (36 * 9 * 256 * 256, 9 * 16 * 256 * 256)
-            assert one.output_shape(here) == (6, 6, 256) and other.output_shape(there) == (3, 3, 256)
-        else:
-            assert (here, one.macs(here)) == (there, other.macs(there))
-    # It is the mean over what a convolution with the same kernel gives.
-    conv3a = mean.layers[[layer.name for layer in mean.layers].index("conv3a")]
-    x = tf.constant(normal(2, 7, 7, 256))
-    apart = tf.nn.avg_pool2d(tf.nn.conv2d(x, conv3a.kernel, 1, "SAME"), 2, 2, "VALID")
-    np.testing.assert_allclose(conv3a(x, True), apart, rtol=1e-10, atol=1e-10)
 
 
 def test_identity_and_activation_are_settings():

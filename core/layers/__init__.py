@@ -8,7 +8,7 @@ and out, kh and kw rows and columns of a kernel, s stride, K classes. Images are
 """
 
 from core.layers.activation import GELU, ReLU
-from core.layers.convolution import Convolution, PooledConvolution
+from core.layers.convolution import Convolution
 from core.layers.dense import Dense
 from core.layers.dropout import Dropout
 from core.layers.flatten import Flatten
@@ -21,5 +21,5 @@ from core.layers.whitening import Whitening
 
 __all__ = [
     "AveragePooling", "BatchNormalization", "Convolution", "Dense", "Dropout", "Flatten",
-    "GELU", "Layer", "MaxPooling", "PooledConvolution", "ReLU", "Scale", "Softmax", "Whitening",
+    "GELU", "Layer", "MaxPooling", "ReLU", "Scale", "Softmax", "Whitening",
 ]  # fmt: skip

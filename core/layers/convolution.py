@@ -90,36 +90,3 @@ class Convolution(Layer):
 
     def flops(self, input_shape):  # noqa: D102
         return 2 * self.macs(input_shape) + (math.prod(self.output_shape(input_shape)) if self.bias is not None else 0)
-
-
-def spread(kernel: tf.Tensor) -> tf.Tensor:
-    """K[u,v] = 1/4 (k[u,v] + k[u-1,v] + k[u,v-1] + k[u-1,v-1]), k being 0 outside.  [kh,kw,Cin,Cout] -> one larger."""
-    corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    return tf.add_n([tf.pad(kernel, [[a, 1 - a], [b, 1 - b], [0, 0], [0, 0]]) for a, b in corners]) / 4
-
-
-class PooledConvolution(Convolution):
-    """y[n,i,j,o] = 1/4 sum over a,b in {0,1} of  z[n, 2i+a, 2j+b, o]: the 2x2 mean of a convolution z of 3x3.
-
-    [N,H,W,Cin] -> [N,H//2,W//2,Cout]. z[n,i,j,o] = sum over u,v,c of  x[n, i+u-1, j+v-1, c] * k[u,v,c,o], that is
-    padding SAME, without bias; an odd last row or column of z is left out. k [3,3,Cin,Cout] starts like that of
-    Convolution.
-
-    Mean and convolution are both sums of products, so the two are one convolution of 4x4 with stride 2, whose kernel
-    is `spread(k)`: 16 products where the two after each other need 36. A maximum cannot be drawn in like that.
-    """
-
-    def __init__(self, name: str, in_channels: int, out_channels: int, **options):
-        super().__init__(name, in_channels, out_channels, use_bias=False, **options)
-        self.kernel_size, self.stride = self.kernel_size + 1, 2  # of the two as one
-
-    def __call__(self, x, training, step=None):  # noqa: D102
-        self.check_channels(x, rank=4, channels=self.in_channels, meaning="in_channels")
-        check_window_fits(self.name, x, 2, "VALID")
-        around = [[1, 1 - size % 2] for size in x.shape[1:3]]
-        x = tf.pad(x, [[0, 0], *around, [0, 0]])
-        return convolve(x, tf.cast(spread(self.kernel), x.dtype), self.stride, "VALID")
-
-    def output_shape(self, input_shape):  # noqa: D102
-        rows, columns, _ = input_shape
-        return rows // 2, columns // 2, self.out_channels

@@ -7,7 +7,7 @@ from gradients import SMOOTH, assert_layer_gradients, normal, with_gradient_of
 from hypothesis import given
 from windows import by_windows, window_cases
 
-from core.layers import AveragePooling, Convolution, PooledConvolution
+from core.layers import Convolution
 
 PADDINGS = ["SAME", "VALID"]
 
@@ -113,52 +113,6 @@ def test_skip_edge_leaves_out_the_last_row_and_column(size, rows, columns):
 
 def test_gradients_with_skip_edge():
     assert_layer_gradients(double(2, 3, skip_edge=True), normal(2, 5, 3, 2), bound=SMOOTH)
-
-
-def pooled(in_channels, out_channels, **options) -> PooledConvolution:
-    """One in float64."""
-    return PooledConvolution("conv", in_channels, out_channels, **options, dtype=tf.float64)
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(2, 2), (2, 5), (6, 4), (7, 7)])
-def test_pooled_convolution_is_the_mean_pooling_of_a_convolution(rows, columns):
-    """Forward, on the way back, and in its first weights."""
-    apart, together = double(2, 3, use_bias=False, identity=True), pooled(2, 3, identity=True)
-    np.testing.assert_array_equal(apart.kernel, together.kernel)
-    x = tf.constant(normal(2, rows, columns, 2))
-    found = []
-    for function, layer in (
-        (lambda x: AveragePooling("pool")(apart(x, True), True), apart),
-        (lambda x: together(x, True), together),
-    ):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = function(x)
-        found.append([y, *tape.gradient(y, [x, layer.kernel], tf.constant(normal(*y.shape, seed=3)))])
-    for theirs, ours in zip(*found):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
-    assert together.output_shape((rows, columns, 2)) == tuple(found[1][0].shape[1:]) == (rows // 2, columns // 2, 3)
-
-
-@pytest.mark.parametrize("rows", [4, 5])
-def test_gradients_of_a_pooled_convolution(rows):
-    layer = pooled(2, 3)
-    assert layer.parameters == [layer.kernel]
-    assert_layer_gradients(layer, normal(2, rows, 4, 2), bound=SMOOTH)
-
-
-def test_pooled_convolution_by_hand():
-    layer = pooled(1, 1)
-    layer.kernel.assign(np.ones([3, 3, 1, 1]))
-    # Ones everywhere: a corner counts four pixels, an edge six, the middle nine; the mean of 4, 6, 6 and 9 is 6.25.
-    counts = layer(tf.ones([1, 5, 5, 1], tf.float64), training=False)[0, :, :, 0]
-    np.testing.assert_array_equal(counts, [[6.25, 7.5], [7.5, 9]])
-    assert layer.macs((5, 5, 1)) == 4 * 16  # 25 places of nine products would be 225
-
-
-def test_pooled_convolution_needs_two_rows():
-    with pytest.raises(ValueError, match="layer 'conv': a 2x2 window does not fit into 1x4"):
-        pooled(1, 1)(tf.ones([1, 1, 4, 1], tf.float64), training=False)
 
 
 def test_work_by_hand():

@@ -12,33 +12,28 @@ from core.layers.kernel_gradient import convolve, convolve_small, kernel_gradien
 
 @st.composite
 def cases(draw):
-    """(shape of the input, kernel size, stride, padding), the window fitting."""
+    """(shape of the input, kernel size, padding), the window fitting."""
     shape = [draw(st.integers(1, n)) for n in (3, 8, 8, 3)]
-    stride, padding = draw(st.sampled_from([(1, "SAME"), (1, "VALID"), (2, "VALID"), (3, "VALID")]))
-    return shape, draw(st.integers(1, min(shape[1:3]))), stride, padding
+    return shape, draw(st.integers(1, min(shape[1:3]))), draw(st.sampled_from(["SAME", "VALID"]))
 
 
-@pytest.mark.parametrize(("stride", "padding"), [(1, "SAME"), (1, "VALID"), (2, "VALID")])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_every_entry_of_both_gradients(size, stride, padding):
+def test_every_entry_of_both_gradients(size, padding):
     x, kernel = tf.Variable(normal(2, 4, 3, 2)), tf.Variable(normal(size, size, 2, 3, seed=1))
-
-    def weighted():
-        y = convolve_small(x, kernel, stride, padding)
-        return tf.reduce_sum(normal(*y.shape, seed=99) * y)
-
-    assert_gradients(weighted, {"x": x, "kernel": kernel})
+    weights = normal(*convolve_small(x, kernel, padding).shape, seed=99)
+    assert_gradients(lambda: tf.reduce_sum(weights * convolve_small(x, kernel, padding)), {"x": x, "kernel": kernel})
 
 
 @given(cases())
 def test_equals_the_gradient_of_tensorflow(case):
-    shape, size, stride, padding = case
+    shape, size, padding = case
     x, kernel = tf.constant(normal(*shape)), tf.constant(normal(size, size, shape[-1], 2, seed=1))
     with tf.GradientTape() as tape:
         tape.watch(kernel)
-        y = tf.nn.conv2d(x, kernel, stride, padding)
+        y = tf.nn.conv2d(x, kernel, 1, padding)
     dy = tf.constant(normal(*y.shape, seed=2))
-    found = kernel_gradient(x, dy, size, padding, stride)
+    found = kernel_gradient(x, dy, size, padding)
     np.testing.assert_allclose(found, tape.gradient(y, kernel, dy), rtol=1e-12, atol=1e-12)
 
 
@@ -60,7 +55,7 @@ def test_a_second_derivative_goes_through_it():
                 loss = tf.reduce_sum(tf.sin(function(x, kernel)))
             return along.jvp(tape.gradient(loss, kernel))
 
-    ours = tf.function(lambda: bent(lambda x, kernel: convolve_small(x, kernel, 1, "SAME")), autograph=False)()
+    ours = tf.function(lambda: bent(lambda x, kernel: convolve_small(x, kernel, "SAME")), autograph=False)()
     theirs = bent(lambda x, kernel: tf.nn.conv2d(x, kernel, 1, "SAME"))
     assert np.any(theirs)
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
@@ -73,9 +68,7 @@ def test_a_second_derivative_goes_through_it():
         (tf.bfloat16, 9, 1, "SAME", False),  # too large
         (tf.bfloat16, 10, 1, "VALID", True),  # the output counts: 8 x 8
         (tf.bfloat16, 11, 1, "VALID", False),
-        (tf.bfloat16, 8, 2, "SAME", False),  # not written
-        (tf.bfloat16, 17, 2, "VALID", True),
-        (tf.bfloat16, 19, 2, "VALID", False),  # 9 x 9
+        (tf.bfloat16, 8, 2, "SAME", False),
         (tf.float32, 8, 1, "SAME", False),
     ],
 )
@@ -108,9 +101,7 @@ def test_in_bfloat16_it_errs_no_more_than_tensorflows():
 def test_its_convolution_never_sees_an_odd_number_of_channels(pictures, monkeypatch):
     """In bfloat16 that one reads beyond the end of its input: step 771 of a run was lost to it (docs/results.md)."""
     seen, conv2d = [], tf.nn.conv2d
-    monkeypatch.setattr(
-        tf.nn, "conv2d", lambda x, *rest, **named: seen.append(x.shape[-1]) or conv2d(x, *rest, **named)
-    )
+    monkeypatch.setattr(tf.nn, "conv2d", lambda x, *rest: seen.append(x.shape[-1]) or conv2d(x, *rest))
     x, dy = tf.constant(normal(pictures, 4, 4, 3)), tf.constant(normal(pictures, 4, 4, 2, seed=1))
     found = kernel_gradient(x, dy, 3, "SAME")
     monkeypatch.undo()
