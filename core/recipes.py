@@ -149,6 +149,13 @@ def train_images(data: str, holdout: bool) -> int | None:
     return TRAIN_IMAGES[data] - (HOLDOUT_IMAGES[data] if holdout else 0)
 
 
+# What the recipes for one, five and more minutes share: the parts of the speed records (Jordan 2024; docs/speed.md).
+RECORDS = {
+    "activation": "gelu", "optimizer": "muon", "learning_rate": 2.0, "muon_rate": 0.14, "momentum": 0.65,
+    "weight_decay": 1e-3, "shift_rate": 64.0, "warmup": 0.0, "label_smoothing": 0.2, "alternating_flip": True,
+    "crop": 2, "test_views": True,
+}  # fmt: skip
+
 # The recipes. What a line here does not say is the default above.
 RECIPES = {
     # The textbook: convolution, ReLU, max-pooling, three times; then two dense layers. No
@@ -159,26 +166,15 @@ RECIPES = {
         recipe="modern", network="modern", epochs=12, batch_size=125, learning_rate=0.1,
         weight_decay=1e-3, warmup=0.2, label_smoothing=0.1, alternating_flip=True, crop=2,
     ),
-    # The speed records' network (Jordan 2024), in three sizes for about one, five and more minutes on two cores, with
-    # their optimizer, which makes do with fewer epochs: large batches, in pieces. The pieces are written down, because
-    # batch norm makes them part of the mathematics (docs/speed.md).
+    # The speed records' network in three sizes, for about one, five and more minutes on two cores. Steps, where an
+    # epoch more or less is too coarse for the time there is. The pieces are written down, because batch norm makes
+    # them part of the mathematics.
     "minute": Settings(
-        recipe="minute", network="speed64", activation="gelu", epochs=3, batch_size=500, pieces=4,
-        optimizer="muon", learning_rate=2.0, muon_rate=0.14, momentum=0.65, weight_decay=1e-3, shift_rate=64.0,
-        warmup=0.0, final_rate=0.07, label_smoothing=0.2, lookahead=True, alternating_flip=True, crop=2,
-        test_views=True,
+        recipe="minute", network="speed64", epochs=3, batch_size=500, pieces=4, final_rate=0.07, lookahead=True,
+        **RECORDS,
     ),
-    "five": Settings(
-        recipe="five", network="speed192", activation="gelu", epochs=6, batch_size=1000, pieces=8,
-        optimizer="muon", learning_rate=2.0, muon_rate=0.14, momentum=0.65, weight_decay=1e-3, shift_rate=64.0,
-        warmup=0.0, final_rate=0.0, label_smoothing=0.2, alternating_flip=True, crop=2, test_views=True,
-    ),
-    # The record's own widths. Steps, where an epoch more or less is too coarse for the time there is.
-    "fast": Settings(
-        recipe="fast", network="airbench94", activation="gelu", epochs=8, steps=385, batch_size=1000, pieces=8,
-        optimizer="muon", learning_rate=2.0, muon_rate=0.14, momentum=0.65, weight_decay=1e-3, shift_rate=64.0,
-        warmup=0.0, final_rate=0.0, label_smoothing=0.2, alternating_flip=True, crop=2, test_views=True,
-    ),
+    "five": Settings(recipe="five", network="speed192", epochs=6, batch_size=1000, pieces=8, **RECORDS),
+    "fast": Settings(recipe="fast", network="airbench94", epochs=8, steps=385, batch_size=1000, pieces=8, **RECORDS),
     # Small enough to step through: a few thousand weights, eight drawn pictures at a time.
     "debug": Settings(
         recipe="debug", network="debug", data="shapes10", epochs=1, steps=20, batch_size=8,
