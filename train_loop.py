@@ -35,11 +35,12 @@ from core.lookahead import Lookahead
 from core.losses import correct, softmax_cross_entropy
 from core.schedules import warmup_then_decay
 from core.tensorboard import Board
+from core.weight_average import WeightAverage
 
 FLUSH_EVERY = 50  # steps between two looks at the numbers, at most: asking for each at once would make a GPU wait
 
 
-def train_step(step, batches, network, optimizer, learning_rate_at, lookahead, layer_probe, settings):
+def train_step(step, batches, network, optimizer, learning_rate_at, lookahead, weight_average, layer_probe, settings):
     """One step of learning: look at a batch, be corrected, move every weight a little.
 
     step [] int32, 1 for the first, decides everything random. Returns the step's numbers, still
@@ -59,6 +60,7 @@ def train_step(step, batches, network, optimizer, learning_rate_at, lookahead, l
     for weight, update in zip(network.parameters, updates):
         weight.assign_add(update)
     lookahead.follow(step)
+    weight_average.follow(step)
 
     metrics = {
         "loss": loss,
@@ -134,19 +136,20 @@ def prepare(settings, data) -> Training:
     layer_probe = probes.LayerProbe(network, on=settings.diagnostics != "off")
     total_steps = settings.steps or settings.epochs * batches.steps_per_epoch
     lookahead = Lookahead(network.named_variables if settings.lookahead else {}, total_steps)
+    weight_average = WeightAverage(network.named_variables, settings.weight_average, total_steps)
     learning_rate_at = functools.partial(
         warmup_then_decay, total_steps=total_steps, peak=settings.learning_rate,
         warmup=settings.warmup, final=settings.final_rate,
     )  # fmt: skip
     one_step = compiled(
         train_step, [tf.TensorSpec([], tf.int32)], settings.eager, batches=batches, network=network,
-        optimizer=optimizer, learning_rate_at=learning_rate_at, lookahead=lookahead, layer_probe=layer_probe,
-        settings=settings,
+        optimizer=optimizer, learning_rate_at=learning_rate_at, lookahead=lookahead, weight_average=weight_average,
+        layer_probe=layer_probe, settings=settings,
     )  # fmt: skip
     pictures = [tf.TensorSpec([None, *model.IMAGE_SHAPE], tf.uint8), tf.TensorSpec([None], tf.int32)]
     one_piece = compiled(evaluate_piece, pictures, settings.eager, network=network)
     one_views_piece = compiled(evaluate_views_piece, pictures, settings.eager, network=network)
-    state = state_of(network, optimizer, lookahead, layer_probe)
+    state = state_of(network, optimizer, lookahead, weight_average, layer_probe)
     beginning = {name: variable.numpy() for name, variable in state.items()}
     return Training(
         settings, data, batches, network, optimizer, layer_probe, one_step, one_piece, one_views_piece,
@@ -154,10 +157,13 @@ def prepare(settings, data) -> Training:
     )  # fmt: skip
 
 
-def state_of(network, optimizer, lookahead, layer_probe):
+def state_of(network, optimizer, lookahead, weight_average, layer_probe):
     """{name: variable} of everything a checkpoint holds: the network's variables, then the slots that go with them."""
     names = {id(variable): name for name, variable in network.named_variables.items()}
-    keepers = ((optimizer, optimizer.parameters), (lookahead, lookahead.fast), (layer_probe, layer_probe.kernels))
+    keepers = (
+        (optimizer, optimizer.parameters), (lookahead, lookahead.fast), (weight_average, weight_average.moving),
+        (layer_probe, layer_probe.kernels),
+    )  # fmt: skip
     slots = {
         f"{slot}/{names[id(weight)]}": variable
         for keeper, weights in keepers

@@ -89,8 +89,10 @@ class Diagnostics:
         """The rows of every other class that is due after this step; usually none, and then nothing is done."""
         rows = []
         for kind in self.seconds:
-            # A lookahead pulls the weights somewhere else at every fifth step: the step before it is looked at instead.
-            shifted = 1 if kind == "quality" and self.training.settings.lookahead else 0
+            # A lookahead pulls the weights somewhere else at every fifth step, a weight average at the last: the step
+            # before it is looked at instead.
+            averaged = self.training.settings.lookahead or self.training.settings.weight_average
+            shifted = 1 if kind == "quality" and averaged else 0
             if due(self.cadence, kind, step + shifted):
                 float(metrics["loss"])  # a GPU may still be busy with the step: that wait is not the probe's
                 rows += self.timed(kind, step, metrics)

@@ -62,6 +62,9 @@ class Settings:
     shift_rate: float = setting(1.0, "the rate of biases and of batch norm, as a multiple of the rate; sgd and muon")
     muon_rate: float = setting(0.24, "muon only: the peak rate of the convolutions; learning_rate is that of the rest")
     lookahead: bool = setting(False, "every fifth step, pull the weights back towards their slow average")
+    weight_average: float = setting(
+        0.0, "end at the mean of the weights over this share of all steps, the last ones, in [0, 1]; 0: at the last"
+    )
     warmup: float = setting(0.1, "share of all steps during which the rate climbs from 0 to its peak, in [0, 1)")
     final_rate: float = setting(
         0.0, "the rate of the last step as a share of the peak; 1 keeps the rate constant after warm-up"
@@ -123,6 +126,7 @@ class Settings:
         expect(0 < self.muon_rate < math.inf, "muon_rate", "a finite number above 0")
         expect(0 <= self.warmup < 1, "warmup", "a share in [0, 1)")
         expect(0 <= self.final_rate <= 1, "final_rate", "a share in [0, 1]")
+        expect(0 <= self.weight_average <= 1, "weight_average", "a share of the steps in [0, 1]")
         expect(0 <= self.label_smoothing < 1, "label_smoothing", "a probability in [0, 1)")
         expect(0 <= self.crop <= 8, "crop", "0 to 8 pixels")
         expect(re.fullmatch(r"auto|cpu|gpu(:\d{1,3})?", self.device) is not None, "device", "auto, cpu, gpu or gpu:K")
@@ -174,7 +178,9 @@ RECIPES = {
         **RECORDS,
     ),
     "five": Settings(recipe="five", network="speed192", epochs=6, batch_size=1000, pieces=8, **RECORDS),
-    "fast": Settings(recipe="fast", network="airbench94", epochs=8, steps=385, batch_size=1000, pieces=8, **RECORDS),
+    "fast": Settings(
+        recipe="fast", network="airbench94", epochs=8, batch_size=1000, pieces=8, weight_average=0.2, **RECORDS
+    ),
     # Small enough to step through: a few thousand weights, eight drawn pictures at a time.
     "debug": Settings(
         recipe="debug", network="debug", data="shapes10", epochs=1, steps=20, batch_size=8,

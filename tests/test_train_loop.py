@@ -19,7 +19,7 @@ from core import checkpoints, data, logs, runs
 from core.recipes import RECIPES, Invocation, parse
 
 EXACT_FILES = (logs.STEPS, logs.EPOCHS, logs.LAYERS, logs.PREDICTIONS)
-SHORT = ("--epochs", 3, "--checkpoint-every", 7)  # 60 steps
+SHORT = ("--epochs", 3, "--checkpoint-every", 7, "--weight-average", 0.75)  # 60 steps, the last 45 averaged
 
 
 def train_here(runs_dir, name, *words):
@@ -116,6 +116,23 @@ def test_same_seed_same_bytes_other_seed_other_bytes(runs_dir, straight):
     assert (straight / logs.STEPS).read_bytes() != (runs_dir / "other" / logs.STEPS).read_bytes()
 
 
+def test_a_run_ends_at_the_mean_of_its_last_weights(runs_dir):
+    words = ("--steps", 8, "--checkpoint-every", 1)
+    train_here(runs_dir, "last", *words)
+    train_here(runs_dir, "mean", *words, "--weight-average", 0.5)
+    last, mean = (
+        [checkpoints.newest(runs_dir / name, not_after=step).tensors for step in (5, 6, 7, 8)]
+        for name in ("last", "mean")
+    )
+    names = [name for name in last[0] if name.count("/") == 1]  # conv1/kernel, but not velocity/conv1/kernel
+    assert len(names) == 8
+    for name in names:
+        np.testing.assert_array_equal(mean[-2][name], last[-2][name], err_msg="until then nothing is different")
+        np.testing.assert_allclose(mean[-1][name], np.mean([w[name] for w in last], axis=0), rtol=1e-5, atol=1e-7)
+    exams = [logs.read(runs_dir / name, logs.EPOCHS)["test_loss"][-1] for name in ("last", "mean")]
+    assert exams[0] != exams[1]
+
+
 @pytest.mark.parametrize("network", ["classic", "speed64"])
 def test_pieces_that_race_give_the_same_bytes(runs_dir, network):
     """Which piece of a batch is done first is chance; what comes out must not be, nor what batch norm measured."""
@@ -132,7 +149,8 @@ def test_pieces_that_race_give_the_same_bytes(runs_dir, network):
 
 
 @pytest.mark.parametrize(
-    "spoil", ["velocity/conv1/kernel", "last_gradient/conv1/kernel", "norm1/moving_mean", "conv1/kernel"]
+    "spoil",
+    ["velocity/conv1/kernel", "mean/conv1/kernel", "last_gradient/conv1/kernel", "norm1/moving_mean", "conv1/kernel"],
 )
 def test_a_resume_that_lost_something_is_noticed(runs_dir, straight, spoil, monkeypatch):
     """The control experiment: without one slot or statistic, the continued run is a different run."""
