@@ -27,6 +27,7 @@ PARTS = {
     "identity start": ["--no-identity-init"],
     "longer steps of shifts": ["--shift-rate", "1"],
     "lookahead": ["--no-lookahead"],
+    "weight averaging": ["--weight-average", "0"],
     "alternating flip": ["--no-alternating-flip", "--flip"],  # a coin instead
     "label smoothing": ["--label-smoothing", "0"],
     "crop": ["--crop", "0"],

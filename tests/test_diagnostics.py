@@ -121,3 +121,10 @@ def test_the_cost_is_told_at_the_end(runs_dir, full, capsys):
     train_here(runs_dir, "told", "--epochs", 1)
     said = capsys.readouterr().out
     assert "looked   activations" in said and "of the step time" in said
+
+
+@pytest.mark.parametrize("words", [("--lookahead",), ("--weight-average", 0.5)])
+def test_a_step_after_which_the_weights_go_to_an_average_is_not_judged(runs_dir, words):
+    name = words[0].strip("-")
+    train_here(runs_dir, name, "--steps", 10, *words)
+    assert rows(runs_dir / name, "network", "step_quality")[0] == [1, 4, 9]
