@@ -69,7 +69,8 @@ def draw(points: dict[str, np.ndarray], run: tuple | None, out: Path) -> None:
         )
     if run:
         axis.plot(run[1], run[2], "*", color="#d62728", markersize=15)
-        axis.annotate(run[0], run[1:], xytext=(0, -20), textcoords="offset points", color="#d62728", ha="center")
+        below = (0, -42)  # lower than the peers' names
+        axis.annotate(run[0], run[1:], xytext=below, textcoords="offset points", color="#d62728", ha="center")
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
