@@ -8,8 +8,8 @@ class WeightAverage(tf.Module):
 
     Polyak & Juditsky 1992; for networks Izmailov et al. 2018, "stochastic weight averaging". Every batch pushes the
     weights a little to another side of where they would settle; in the mean of many steps these pushes cancel. Until
-    the last step the training does not notice. Batch norm's statistics are averaged too. Without variables, or with a
-    share of less than one step, it does nothing.
+    the last step the training does not notice. Batch norm's statistics are averaged too. With a share that rounds
+    to no step it does nothing.
     """
 
     def __init__(self, variables: dict[str, tf.Variable], share: float, total_steps: int):
