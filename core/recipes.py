@@ -170,9 +170,8 @@ RECIPES = {
         recipe="modern", network="modern", epochs=12, batch_size=125, learning_rate=0.1,
         weight_decay=1e-3, warmup=0.2, label_smoothing=0.1, alternating_flip=True, crop=2,
     ),
-    # The speed records' network in three sizes, for about one, five and more minutes on two cores. Steps, where an
-    # epoch more or less is too coarse for the time there is. The pieces are written down, because batch norm makes
-    # them part of the mathematics.
+    # The speed records' network in three sizes, for about one, five and more minutes on two cores. The
+    # pieces are written down, because batch norm makes them part of the mathematics.
     "minute": Settings(
         recipe="minute", network="speed64", epochs=3, batch_size=500, pieces=4, final_rate=0.07, lookahead=True,
         **RECORDS,

@@ -36,6 +36,7 @@ WRONG = {
     "--warmup 1": "--warmup 1.0: expected a share in [0, 1)",
     "--final-rate 1.5": "--final-rate 1.5: expected a share in [0, 1]",
     "--label-smoothing 1": "--label-smoothing 1.0: expected a probability in [0, 1)",
+    "--weight-average 1.5": "--weight-average 1.5: expected a share of the steps in [0, 1]",
     "--crop 9": "--crop 9: expected 0 to 8 pixels",
     "--threads -1": "--threads -1: expected at least 1, or 0 for all",
     "--checkpoint-every -1": "--checkpoint-every -1: expected at least 1",
@@ -160,7 +161,8 @@ def test_the_debugger_runs_line_by_line():
 
 
 @pytest.mark.parametrize(
-    "edge", ["--batch-size 50000", "--seed 2147483647", "--warmup 0", "--final-rate 1", "--crop 8"]
+    "edge",
+    ["--batch-size 50000", "--seed 2147483647", "--warmup 0", "--final-rate 1", "--weight-average 1", "--crop 8"],
 )
 def test_the_last_good_value_is_good(edge):
     parse(edge.split())
