@@ -68,9 +68,8 @@ def draw(points: dict[str, np.ndarray], run: tuple | None, out: Path) -> None:
             who, (minutes, accuracy), xytext=(0, above), textcoords="offset points", color=colour, ha="center"
         )
     if run:
-        axis.plot(run[1], run[2], "*", color="#d62728", markersize=15)
-        below = (0, -42)  # lower than the peers' names
-        axis.annotate(run[0], run[1:], xytext=below, textcoords="offset points", color="#d62728", ha="center")
+        axis.plot(run[1], run[2], "*", color="#d62728", markersize=15, label=run[0])
+        axis.legend(loc="lower right", labelcolor="#d62728")  # at the star it would lie on other names
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}")
