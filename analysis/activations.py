@@ -3,7 +3,7 @@
     python analysis/activations.py            the latest run
     python analysis/activations.py RUN        another one
 
-Measured over 1,000 fixed training images in evaluation mode: before the first step, at every exam
+Measured over 1,000 fixed training images in evaluation mode: before the first step, at every evaluation
 and, with --diagnostics full, in between.
 """
 
@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from matplotlib import ticker
 
-from analysis import common, panels
-from analysis.panels import in_words
-from analysis.run import Run, Table
-from core import runs
+from analysis.support import common, panels
+from analysis.support.panels import in_words
+from analysis.support.run import Run, Table
+from core.run import run_folder
 
 HALF, DOUBLE = 0.5, 2  # deviation of a layer : that of the layer before it; rules of thumb
 SOME_DEAD, MANY_DEAD = 0.2, 0.5  # share of dead channels; the first a rule of thumb, the second SageMaker's
@@ -55,7 +55,7 @@ def profiles(panel, table: Table, scale: float = 1) -> None:
 
 def draw_fading(panel, run: Run) -> str:
     """Is the signal fading or shouting? The deviation from layer to layer, untrained and trained."""
-    table = panels.measured(run, "activation_deviation")
+    table = panels.measured(run, "activation_std")
     profiles(panel, table)
     panel.set_ylabel("deviation of the layer's output")
     panels.log_scale(panel)
@@ -78,7 +78,7 @@ def draw_fading(panel, run: Run) -> str:
 
 def draw_deviation(panel, run: Run) -> str:
     """The deviation of each layer's output over the run."""
-    table = panels.measured(run, "activation_deviation")
+    table = panels.measured(run, "activation_std")
     loud = np.maximum(table.values, SILENT)
     heat_map(panel, run, Table(table.steps, table.layers, loud), "deviation", norm="log", cmap="viridis")
     change = loud[-1] / loud[0]
@@ -92,10 +92,10 @@ def draw_deviation(panel, run: Run) -> str:
 
 def draw_mean(panel, run: Run) -> str:
     """The mean of each layer's output over the run, in units of its deviation."""
-    mean, deviation = panels.measured(run, "activation_mean"), panels.measured(run, "activation_deviation")
-    if not np.array_equal(mean.steps, deviation.steps):
+    mean, std = panels.measured(run, "activation_mean"), panels.measured(run, "activation_std")
+    if not np.array_equal(mean.steps, std.steps):
         raise panels.NotMeasured("mean and deviation were not measured at the same steps")
-    shifts = mean.values / np.maximum(deviation.values, SILENT)
+    shifts = mean.values / np.maximum(std.values, SILENT)
     reach = max(np.abs(shifts).max(), SILENT)
     heat_map(
         panel, run, Table(mean.steps, mean.layers, shifts), "mean / deviation", cmap="coolwarm", vmin=-reach, vmax=reach
@@ -110,7 +110,7 @@ def draw_mean(panel, run: Run) -> str:
 
 def draw_zeros(panel, run: Run) -> str:
     """The share of zeros in each layer's output over the run."""
-    table = panels.measured(run, "zero_share")
+    table = panels.measured(run, "sparsity")
     heat_map(
         panel, run, Table(table.steps, table.layers, 100 * table.values), "zeros (%)", cmap="magma_r", vmin=0, vmax=100
     )
@@ -125,7 +125,7 @@ def draw_zeros(panel, run: Run) -> str:
 
 def draw_sparsity(panel, run: Run) -> str:
     """The share of zeros layer by layer, untrained and trained."""
-    table = panels.measured(run, "zero_share")
+    table = panels.measured(run, "sparsity")
     profiles(panel, table, scale=100)
     panel.set(ylabel="zeros in the layer's output (%)", ylim=(-3, 103))
     change = 100 * (table.values[-1] - table.values[0])
@@ -173,11 +173,11 @@ PANELS = {
 }
 
 
-def main(words) -> None:
+def main(args) -> None:
     """Draw the panels and say what they show."""
-    run = Run(runs.find(words.run, words.runs_dir))
+    run = Run(run_folder.find(args.run, args.runs_dir))
     title = f"Activations, layer by layer: {run.name} on {run.data_title}"
-    panels.draw_all(run, PANELS, 3, title, words.out or run.folder / "activations.png")
+    panels.draw_all(run, PANELS, 3, title, args.out or run.folder / "activations.png")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from matplotlib import ticker
 
-from analysis import common, panels
-from analysis.panels import in_words
-from analysis.run import NotMeasured, Run, counted
-from core import runs
+from analysis.support import common, panels
+from analysis.support.panels import in_words
+from analysis.support.run import NotMeasured, Run, counted
+from core.run import run_folder
 
 BLUE, RED, ORANGE = "#1f77b4", "#d62728", "#ff7f0e"
 SHARE = 0.2  # of the measurements that a smoothed line averages over: they are few
@@ -101,7 +101,7 @@ def draw_scatter(panel, run: Run) -> str:
 
 def draw_quality(panel, run: Run) -> str:
     """Step quality over the run: what came over what was promised."""
-    steps, quality = of_network(run, "step_quality")
+    steps, quality = of_network(run, "gain_ratio")
     panel.plot(steps, quality, "o", color=BLUE, markersize=4, alpha=0.4, rasterized=True)
     panel.plot(steps, common.smoothed(quality, SHARE), color=BLUE, linewidth=1.6, label="smoothed")
     panel.axhline(1, color="black", linewidth=0.8, linestyle=":")
@@ -164,11 +164,11 @@ PANELS = {
 }
 
 
-def main(words) -> None:
+def main(args) -> None:
     """Draw the panels and say what they show."""
-    run = Run(runs.find(words.run, words.runs_dir))
+    run = Run(run_folder.find(args.run, args.runs_dir))
     title = f"Curvature, steps and noise: {run.name} on {run.data_title}"
-    panels.draw_all(run, PANELS, 2, title, words.out or run.folder / "curvature.png")
+    panels.draw_all(run, PANELS, 2, title, args.out or run.folder / "curvature.png")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python analysis/curves.py RUN1 RUN2       several, overlaid
     python analysis/curves.py --follow        redraw while training goes on
 
-Train and test are measured on the same weights, both in evaluation mode: the same exam, once
+Train and test are measured on the same weights, both in evaluation mode: the same evaluation, once
 with questions seen before and once with new ones.
 """
 
@@ -17,9 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from analysis import common, diagnose
-from analysis.run import Run, counted
-from core import runs
+from analysis import diagnose
+from analysis.support import common
+from analysis.support.run import Run, counted
+from core.run import run_folder
 
 SECONDS_BETWEEN = 5  # with --follow
 MARK_COLOURS = {"red": "#c00000", "amber": "#b8860b"}
@@ -47,7 +48,7 @@ def verdict(run: Run) -> str:
     error = 100 * math.sqrt(test[last] * (1 - test[last]) / n)
     gap = 100 * (train[last] - test[last])
     best = int(np.argmax(test))
-    words = [
+    args = [
         f"{run.name}: after {counted(epochs['epoch'][last], 'epoch')}, {run.test_name} accuracy {100 * test[last]:.1f} "
         f"% ± {error:.1f} on {run.data_title}, train {100 * train[last]:.1f} %: a gap of {gap:.1f} points"
         + (", none to speak of." if gap < 2 else "." if gap < 10 else ": it also learns its pictures by heart.")
@@ -55,28 +56,28 @@ def verdict(run: Run) -> str:
     if len(test) > 1:
         behind = 100 * (test[best] - test[last])
         if best == len(test) - 1 or behind < 0.05:
-            words.append("The last epoch is the best one so far.")
+            args.append("The last epoch is the best one so far.")
         else:
-            meaning = "a real loss" if behind > 2 * error else "within the noise of the exam"
-            words.append(
+            meaning = "a real loss" if behind > 2 * error else "within the noise of the evaluation"
+            args.append(
                 f"Best epoch: {epochs['epoch'][best]} ({100 * test[best]:.1f} %), {behind:.1f} points more, {meaning}."
             )
         since = max(len(test) // 3, 1)
         gained = 100 * (test[last] - test[last - since])
         if gained > 2 * error:
-            words.append(f"Still improving: {gained:+.1f} points in the last {counted(since, 'epoch')}.")
+            args.append(f"Still improving: {gained:+.1f} points in the last {counted(since, 'epoch')}.")
         else:
-            words.append(
+            args.append(
                 f"No longer improving beyond noise: {gained:+.1f} points in the last {counted(since, 'epoch')}."
             )
         turn = int(np.argmin(epochs["test_loss"]))
         rise = 100 * (epochs["test_loss"][last] / epochs["test_loss"][turn] - 1)
         if rise > 5 and epochs["train_loss"][last] < epochs["train_loss"][turn]:
-            words.append(
+            args.append(
                 f"Overfitting: {run.test_name} loss is {rise:.0f} % above its minimum of epoch {epochs['epoch'][turn]} "
                 "while train loss fell."
             )
-    return " ".join(words)
+    return " ".join(args)
 
 
 def draw(found: list[Run], out: Path) -> None:
@@ -161,10 +162,10 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width))
 
 
-def main(words) -> None:
+def main(args) -> None:
     """Draw, say the verdict, and with --follow do so again until every run is complete."""
-    folders = [runs.find(name, words.runs_dir) for name in words.run or [None]]
-    out = words.out or folders[-1] / "curves.png"
+    folders = [run_folder.find(name, args.runs_dir) for name in args.run or [None]]
+    out = args.out or folders[-1] / "curves.png"
     said = None
     while True:
         found = [Run(folder) for folder in folders]
@@ -173,7 +174,7 @@ def main(words) -> None:
         if says != said:
             print(says, f"drawn    {out}", sep="\n", flush=True)
         said = says
-        if not words.follow or all(run.complete for run in found):
+        if not args.follow or all(run.complete for run in found):
             return
         time.sleep(SECONDS_BETWEEN)
 

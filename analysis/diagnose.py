@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from analysis import common
-from analysis.advice import ADVICE, place
-from analysis.detectors import DETECTORS
-from analysis.detectors.finding import Finding
-from analysis.run import NotMeasured, Run, counted
-from core import runs
+from analysis.support import common
+from analysis.diagnosis.advice import ADVICE, place
+from analysis.diagnosis.detectors import DETECTORS
+from analysis.diagnosis.detectors.finding import Finding
+from analysis.support.run import NotMeasured, Run, counted
+from core.run import run_folder
 
 WIDTH, MARGIN = 110, " " * 17  # of the report
 SEVERITIES = ("red", "amber", "note")  # the worst first
@@ -46,13 +46,13 @@ CAUSES = {
     "rate-high": (*BAD_START, "frozen-clock", "uphill", "shrinking-weights"),
     "frozen-layer": ("zero-start",),
     "no-signal": (*BROKEN_STEP, "divergence", "dying-relu", "vanishing", "rate-low"),
-    "memorising-noise": ("swapped-labels", "exam-mode"),
-    "suspicious-test": ("leak", "exam-mode"),
-    "collapse": ("missing-class", *BROKEN_STEP, "exam-mode", "divergence", "dying-relu", "vanishing", "rate-low",
+    "memorising-noise": ("swapped-labels", "evaluation-mode"),
+    "suspicious-test": ("leak", "evaluation-mode"),
+    "collapse": ("missing-class", *BROKEN_STEP, "evaluation-mode", "divergence", "dying-relu", "vanishing", "rate-low",
                  "no-signal", "memorising-noise"),
-    "ignored-class": ("missing-class", *BROKEN_STEP, "double-softmax", "exam-mode", "divergence", "dying-relu",
+    "ignored-class": ("missing-class", *BROKEN_STEP, "double-softmax", "evaluation-mode", "divergence", "dying-relu",
                       "vanishing", "rate-low", "no-signal", "collapse"),
-    "oscillation": ("exam-mode", "rate-high"),
+    "oscillation": ("evaluation-mode", "rate-high"),
     "overfit": ("leak", "swapped-labels", "memorising-noise"),
     "plateau": (*BROKEN_STEP, "double-softmax", "divergence", "dying-relu", "vanishing", "rate-low", "no-signal",
                 "collapse"),
@@ -70,7 +70,7 @@ class Examination:
     not_checked: dict[str, str]  # {id: reason}
 
 
-def examine(run: Run) -> Examination:
+def evaluate(run: Run) -> Examination:
     """Ask every detector; rank what they found and add the advice."""
     found, in_order, not_checked = {}, [], {}
     for name, detector in DETECTORS.items():
@@ -89,7 +89,7 @@ def examine(run: Run) -> Examination:
 
 def findings(run: Run) -> list[Finding]:
     """What is wrong with the run, most important first; empty for a healthy one."""
-    return list(examine(run).findings)
+    return list(evaluate(run).findings)
 
 
 def ranked(found: dict[str, Finding]) -> list[Finding]:
@@ -192,14 +192,14 @@ def summary(run: Run, examination: Examination) -> str:
     return "\n".join(lines)
 
 
-def main(words) -> None:
+def main(args) -> None:
     """Examine the run and print what was asked for."""
-    run = Run(runs.find(words.run, words.runs_dir))
-    examination = examine(run)
-    if words.json:
+    run = Run(run_folder.find(args.run, args.runs_dir))
+    examination = evaluate(run)
+    if args.json:
         print(json.dumps({"run": run.name, **dataclasses.asdict(examination)}, indent=2))
     else:
-        print((summary if words.summary else report)(run, examination))
+        print((summary if args.summary else report)(run, examination))
 
 
 if __name__ == "__main__":

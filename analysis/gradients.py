@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from analysis import common, panels
-from analysis.panels import in_words
-from analysis.run import Run, Table
-from core import runs
+from analysis.support import common, panels
+from analysis.support.panels import in_words
+from analysis.support.run import Run, Table
+from core.run import run_folder
 
 HEALTHY_RATIO = (1e-4, 1e-2)  # |step| : |weights|; a rule of thumb around CS231n's 1e-3
 VANISHING, EXPLODING = 1e-3, 70  # norm of the first layer's gradient : the last one's (AUTOTRAINER)
@@ -92,7 +92,7 @@ def draw_ratio(panel, run: Run) -> str:
 
 def draw_credit(panel, run: Run) -> str:
     """Which layer lowered the loss: gradient times step of each layer as a share of all, in stretches of the run."""
-    table = panels.measured(run, "credit")
+    table = panels.measured(run, "first_order_change")
     edges = np.linspace(0, table.steps[-1], min(CREDIT_BARS, len(table.steps)) + 1)
     # g.d < 0 lowers the loss. [stretches,L]
     lowered = -np.stack([
@@ -175,11 +175,11 @@ PANELS = {
 }
 
 
-def main(words) -> None:
+def main(args) -> None:
     """Draw the panels and say what they show."""
-    run = Run(runs.find(words.run, words.runs_dir))
+    run = Run(run_folder.find(args.run, args.runs_dir))
     title = f"Gradients, layer by layer: {run.name} on {run.data_title}"
-    panels.draw_all(run, PANELS, 3, title, words.out or run.folder / "gradients.png")
+    panels.draw_all(run, PANELS, 3, title, args.out or run.folder / "gradients.png")
 
 
 if __name__ == "__main__":

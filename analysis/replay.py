@@ -20,26 +20,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from analysis import common
+from analysis.support import common
 
 
 def command_line():
     """The words after `python analysis/replay.py`."""
-    words = common.parser("replay-step-N", "What happened at step N of a run? It is taken again, exactly.")
-    words.prog = "analysis/replay.py"  # the word above is the picture's
-    words.add_argument("--step", metavar="N", type=int, help="the step to take again, 1 for the first [the last one]")
-    words.add_argument("--eager", action="store_true", help="take step N uncompiled: equal up to rounding")
-    words.add_argument("--pdb", action="store_true", help="open the debugger at the first line of train_step (eager)")
-    words.add_argument("--data-dir", metavar="DIR", default="", help="where the pictures are now, if they have moved")
-    return words
+    args = common.parser("replay-step-N", "What happened at step N of a run? It is taken again, exactly.")
+    args.prog = "analysis/replay.py"  # the word above is the picture's
+    args.add_argument("--step", metavar="N", type=int, help="the step to take again, 1 for the first [the last one]")
+    args.add_argument("--eager", action="store_true", help="take step N uncompiled: equal up to rounding")
+    args.add_argument("--pdb", action="store_true", help="open the debugger at the first line of train_step (eager)")
+    args.add_argument("--data-dir", metavar="DIR", default="", help="where the pictures are now, if they have moved")
+    return args
 
 
 if __name__ == "__main__":
     WORDS = command_line().parse_args()  # before TensorFlow: a wrong word is answered in a moment
 
 import train_loop
-from core import checkpoints, devices, logs, probes, recipes, runs
-from core.batches import standardize
+from core import devices
+from core.measure import probes
+from core.run import checkpoints, logs, run_folder
+from core.settings import recipes
+from core.data.batches import standardize
 from core.data import load as load_data
 from core.losses import softmax_cross_entropy
 from train_loop import tf
@@ -115,8 +118,8 @@ def kernels(training) -> dict[str, np.ndarray]:
 def layer_table(look: Look, before: dict, after: dict) -> str:
     """What each layer hands on, and how it is corrected. before, after: the kernels around the step."""
     rows = [("layer", "mean", "deviation", "zeros", "largest", "|gradient|", "|weights|", "|step|/|weights|")]
-    for layer, (mean, deviation, zeros, largest) in look.outputs.items():
-        row = [layer, f"{mean:.3g}", f"{deviation:.3g}", f"{100 * zeros:.1f} %", f"{largest:.3g}"]
+    for layer, (mean, std, zeros, largest) in look.outputs.items():
+        row = [layer, f"{mean:.3g}", f"{std:.3g}", f"{100 * zeros:.1f} %", f"{largest:.3g}"]
         if layer in before:
             with np.errstate(invalid="ignore"):  # inf - inf
                 update = after[layer] - before[layer]
@@ -217,10 +220,10 @@ def logged_row(folder: Path, step: int | None) -> dict[str, float]:
     """The row of steps.csv of this step, or the last row for None. Raises RunError when it is not there."""
     table = logs.read(folder, logs.STEPS)
     if not len(table["step"]):
-        raise runs.RunError(f"{folder / logs.STEPS}: no step in it yet; let the run take one")
+        raise run_folder.RunError(f"{folder / logs.STEPS}: no step in it yet; let the run take one")
     place = np.flatnonzero(table["step"] == (table["step"][-1] if step is None else step))
     if not place.size:
-        raise runs.RunError(
+        raise run_folder.RunError(
             f"--step {step}: {folder / logs.STEPS} has steps {table['step'][0]} to {table['step'][-1]}; "
             "choose one of them"
         )
@@ -274,13 +277,13 @@ def reasons(config: dict, here: dict) -> str:
     )
 
 
-def main(words) -> None:
+def main(args) -> None:
     """Go back, look, draw, take the step, compare. Raises RunError when the step is not the one that was logged."""
-    folder = runs.find(words.run, words.runs_dir)
-    config = runs.read_config(folder)
-    moved = ["--data-dir", words.data_dir] if words.data_dir else []
-    settings = runs.resumed_settings(folder, recipes.parse(moved))
-    logged = logged_row(folder, words.step)
+    folder = run_folder.find(args.run, args.runs_dir)
+    config = run_folder.read_config(folder)
+    moved = ["--data-dir", args.data_dir] if args.data_dir else []
+    settings = run_folder.resumed_settings(folder, command_line.parse(moved))
+    logged = logged_row(folder, args.step)
     step = logged["step"]
 
     # As many threads as the run had: another number gives other last bits.
@@ -289,7 +292,7 @@ def main(words) -> None:
     try:
         device, device_name = devices.choose(settings.device)
     except devices.DeviceError as error:
-        raise runs.RunError(str(error)) from None
+        raise run_folder.RunError(str(error)) from None
     data = load_data(settings.data, settings.data_dir, settings.holdout)
     train_loop.check_same_pictures(folder, data)
 
@@ -297,12 +300,12 @@ def main(words) -> None:
         training = train_loop.prepare(settings, data)
         saved = [path.name for path in checkpoints.newest_first(folder) if int(path.name[5:]) < step]
         print(f"run      {folder}/, {data.title}")
-        print(f"step     {step:,} of {training.total_steps:,}" + ", the last one logged" * (words.step is None))
+        print(f"step     {step:,} of {training.total_steps:,}" + ", the last one logged" * (args.step is None))
         print(f"from     {f'checkpoint {saved[0]}' if saved else 'the untouched network'} on", flush=True)
         train_loop.rewind(training, folder, step - 1)
 
         look = look_at(step, training)
-        out = words.out or folder / f"replay-step-{step}.png"
+        out = args.out or folder / f"replay-step-{step}.png"
         draw(look, data.class_names, title_of(config, logged), out)
         print(f"drawn    {out}\n")
         lost = not np.isfinite([logged["loss"], logged["gradient_norm"]]).all()
@@ -310,14 +313,14 @@ def main(words) -> None:
             where = probes.first_not_finite(tf.constant(step), training.batches, training.network, settings)
 
         before = kernels(training)
-        replayed = take(step, training, words)
+        replayed = take(step, training, args)
         print(layer_table(look, before, kernels(training)), "", comparison(replayed, logged), "", sep="\n")
     if lost:
         print(f"Not finite: {where}.")
 
-    exact = settings.eager or not (words.eager or words.pdb)
+    exact = settings.eager or not (args.eager or args.pdb)
     if not agrees(replayed, logged, exact, settings):
-        raise runs.RunError(
+        raise run_folder.RunError(
             f"step {step:,} replayed is not the step logged (loss {replayed['loss']:.9g} here, {logged['loss']:.9g} in "
             f"{logs.STEPS}); {reasons(config, devices.environment(threads) | {'device': device_name})}"
         )
@@ -327,18 +330,18 @@ def main(words) -> None:
         print(f"Step {step:,} uncompiled is the step logged up to rounding; without --eager and --pdb, bit for bit.")
 
 
-def take(step: int, training, words) -> dict[str, float]:
+def take(step: int, training, args) -> dict[str, float]:
     """Take the step, compiled as the run did, or uncompiled, or under the debugger; return its numbers."""
     one_step = training.one_step
-    if words.eager or words.pdb:
+    if args.eager or args.pdb:
         one_step = getattr(one_step, "python_function", one_step)  # an eager run has it uncompiled already
-    if words.pdb:
+    if args.pdb:
         print(HINT.format(step=step), flush=True)
         one_step = train_loop.under_debugger(one_step)
     try:
         metrics, _ = one_step(tf.constant(step))
     except bdb.BdbQuit:
-        raise runs.RunError(f"left the debugger before the end of step {step:,}: nothing was compared") from None
+        raise run_folder.RunError(f"left the debugger before the end of step {step:,}: nothing was compared") from None
     return {name: float(metrics[name]) for name in COMPARED}
 
 

@@ -1,4 +1,4 @@
-"""Waking TensorFlow: without its noise, on the device and with the threads that were asked for.
+"""TensorFlow's start-up: without its log lines, on the device and with the threads that were asked for.
 
 `import_tensorflow()` comes before any other `import tensorflow` of the process, because
 TensorFlow reads its environment and writes to standard error while it is being imported.
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from core.recipes import BY_PICTURE
+from core.settings.settings import WITHOUT_BATCH_NORM
 
 
 class DeviceError(Exception):
@@ -44,7 +44,7 @@ def standard_error_hidden():
 
 
 def import_tensorflow():
-    """Import TensorFlow silently and return it; with $TF_CPP_MIN_LOG_LEVEL=0 in the environment, with all its words."""
+    """Import TensorFlow silently and return it; with $TF_CPP_MIN_LOG_LEVEL=0 in the environment, with its log lines."""
     if "tensorflow" not in sys.modules and os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "0":
         with standard_error_hidden():
             import tensorflow
@@ -53,31 +53,38 @@ def import_tensorflow():
     return tensorflow
 
 
-def choose_pieces(settings) -> int:
-    """In how many pieces the convolutions take a batch (core/model.py, CNN); as asked for, or for 0 what pays here.
+def choose_micro_batches(settings) -> int:
+    """How many micro-batches pass the convolutions side by side (core/speed/micro_batches.py).
 
-    Two, where processors do the work; a GPU is busy enough with one, and so is --eager, which takes one line after
-    the other. With batch norm the pieces are part of the mathematics, and no machine may choose them: one.
+    What was asked for; for 0, two where processors do the work: a GPU is busy with one, and --eager runs one operation
+    after the other. With batch norm they change what is computed, and no machine may choose them: one.
     """
-    if settings.pieces:
-        return settings.pieces
+    if settings.micro_batches:
+        return settings.micro_batches
     gpus = import_tensorflow().config.list_physical_devices("GPU")
     on_processors = settings.device == "cpu" or (settings.device == "auto" and not gpus)
-    can = settings.network in BY_PICTURE and on_processors and not settings.eager
-    return 2 if can and (settings.threads or os.cpu_count()) > 1 else 1
+    possible = settings.network in WITHOUT_BATCH_NORM and on_processors and not settings.eager
+    return 2 if possible and settings.kernels != "textbook" and (settings.threads or os.cpu_count()) > 1 else 1
 
 
-def configure(threads: int, pieces: int = 1) -> None:
+def choose_kernels(settings) -> str:
+    """`textbook` or `fast` (core/speed/kernels.py) for auto: textbook with --eager, so that a debugger stops there."""
+    if settings.kernels != "auto":
+        return settings.kernels
+    return "textbook" if settings.eager else "fast"
+
+
+def configure(threads: int, micro_batches: int = 1) -> None:
     """Set threads and determinism; to be called once, before the first operation.
 
-    threads: how many work at once; 0 means every processor. With one piece they share each operation (a
-    convolution is split over them), with more each piece has its part of them.
-    Determinism costs nothing measurable on the CPU (docs/results.md) and makes two runs with one
-    seed write the same bytes. Soft placement lets the few operations a GPU lacks run on the CPU.
+    threads: how many work at once; 0 means every processor. With one micro-batch they divide each operation among
+    themselves (a convolution is split over them), with more each micro-batch has its part of them. Deterministic
+    operations make two runs with one seed write the same bytes and cost nothing measurable on the CPU
+    (docs/results.md). Soft placement lets the few operations that a GPU lacks run on the CPU.
     """
     tf = import_tensorflow()
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    tf.config.threading.set_intra_op_parallelism_threads(max((threads or os.cpu_count()) // pieces, 1))
+    tf.config.threading.set_intra_op_parallelism_threads(max((threads or os.cpu_count()) // micro_batches, 1))
     tf.config.experimental.enable_op_determinism()
     tf.config.set_soft_device_placement(True)
     for gpu in tf.config.list_physical_devices("GPU"):
@@ -108,7 +115,7 @@ def choose_precision(wanted: str, device: str) -> tuple[str, str]:
     """(float32 or bfloat16, the reason in words) for auto, float32 or bfloat16.
 
     auto is bfloat16 on a GPU that has it (compute capability 8.0 and above), and on a processor
-    that has instructions for it (AVX512_BF16 or AMX) if a stopwatch agrees: some have the
+    that has instructions for it (AVX512_BF16 or AMX) if a measurement agrees: some have the
     instructions and are slower with them.
     """
     if wanted != "auto":
@@ -192,8 +199,8 @@ def git_commit() -> str | None:
     """The commit of this checkout, with '+' when files differ from it; None outside a git checkout."""
     folder = Path(__file__).parent
 
-    def git(*words):
-        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    def git(*args):
+        return subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")

@@ -1,8 +1,8 @@
 """Every random number of a run as a pure function of (seed, stream, step).
 
-A stream is a name: "conv1/kernel", "shuffle", "flip". Two streams never share numbers, so
-adding a layer or switching augmentation on leaves all the other draws as they were; and with
-no generator state anywhere, resuming at step 1234 needs nothing but the number 1234.
+A stream is a name: "conv1/kernel", "shuffle", "flip". Streams are independent, so adding a layer or
+switching augmentation on leaves all other random numbers as they were. There is no generator
+state: resuming at step 1234 needs only the number 1234.
 """
 
 import zlib
@@ -22,9 +22,9 @@ def at_step(key: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     return tf.random.fold_in(key, step, alg=ALGORITHM)
 
 
-def normal(key: tf.Tensor, shape, deviation: float, dtype) -> tf.Tensor:
-    """Draws from N(0, deviation^2). float64 draws are float32's, widened: the same start in both."""
-    return tf.cast(deviation * tf.random.stateless_normal(shape, key, alg=ALGORITHM), dtype)
+def normal(key: tf.Tensor, shape, std: float, dtype) -> tf.Tensor:
+    """Draws from N(0, deviation^2). float64 draws are float32's, widened: the same initial weights in both."""
+    return tf.cast(std * tf.random.stateless_normal(shape, key, alg=ALGORITHM), dtype)
 
 
 def uniform(key: tf.Tensor, shape) -> tf.Tensor:

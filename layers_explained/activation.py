@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from layers_explained import essay, pictures, proofs
-from layers_explained.essay import number
+from layers_explained.support import checks, figures, walkthrough
+from layers_explained.support.walkthrough import number
 
 BATCH, FEATURES = 16, 32  # x is [N, features]
 BIAS = -10  # added to every x by the last of the mistakes
@@ -92,7 +92,7 @@ def area(x):
 
 def tensorflow_primitives(x, kind, t):
     """ReLU chooses between x and 0; GELU from the complement erfc, F(x) = erfc(-x / sqrt 2) / 2. The tape goes back."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -103,7 +103,7 @@ def tensorflow_primitives(x, kind, t):
 
 def compiled_layer(x, kind, t):
     """The class that trains, of core/layers/activation.py, in a compiled function. Returns what runs one step of it."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     from core.layers import GELU, ReLU
 
     layer = ReLU("relu") if kind == "ReLU" else GELU("gelu")
@@ -125,9 +125,9 @@ def compiled_layer(x, kind, t):
 
 def numbers():
     """x and a target t, drawn from N(0, 1), every x moved 0.02 away from the kink. Raises Problem for bad sizes."""
-    essay.check_sizes(globals(), "BATCH", "FEATURES", "SEED")
+    walkthrough.check_sizes(globals(), "BATCH", "FEATURES", "SEED")
     if not isinstance(BIAS, int | float):
-        raise essay.Problem(f"BIAS = {BIAS!r}: expected a number")
+        raise walkthrough.Problem(f"BIAS = {BIAS!r}: expected a number")
     random = np.random.default_rng(SEED)
     x, t = random.standard_normal([2, BATCH, FEATURES])
     return x + 0.02 * np.sign(x), t  # at x = 0 ReLU has no derivative to check
@@ -149,9 +149,9 @@ def contract():
 
 def by_hand():
     """A case small enough to do by hand."""
-    x, dy = essay.matrices(globals(), "HAND_X", "HAND_DY")
+    x, dy = walkthrough.matrices(globals(), "HAND_X", "HAND_DY")
     if x.shape != dy.shape:
-        raise essay.Problem(f"HAND_X {x.shape} and HAND_DY {dy.shape}: expected a dL/dy for each x")
+        raise walkthrough.Problem(f"HAND_X {x.shape} and HAND_DY {dy.shape}: expected a dL/dy for each x")
     for kind in KINDS:
         y, slope, dx = forward_loops(x, kind), backward_loops(x, kind, np.ones_like(x)), backward_loops(x, kind, dy)
         rows = zip(("x", kind, "dy/dx", "dL/dy", "dL/dx"), (x, y, slope, dy, dx))
@@ -175,7 +175,7 @@ def four_rungs():
 
     for kind in KINDS:
         print(f"   {kind}:\n")
-        proofs.climb(rungs(x, kind, t), names=("y", "dL/dx"))
+        checks.climb(rungs(x, kind, t), names=("y", "dL/dx"))
         print()
 
 
@@ -191,9 +191,9 @@ def gradients():
     for kind in KINDS:
         _, *case = proof_case(kind)
         print(f"   {kind}: finite differences, then Taylor.\n")
-        proofs.prove_gradients(*case, bound=1e-6 if kind == "ReLU" else 1e-7)
+        checks.prove_gradients(*case, bound=1e-6 if kind == "ReLU" else 1e-7)
         print()
-        proofs.prove_taylor(*case)
+        checks.prove_taylor(*case)
         print()
 
 
@@ -203,8 +203,8 @@ def mistakes():
         ("ReLU", "the sign of dL/dy asked, not of x", proof_case("ReLU", backward=wrong_sign_backward)),
         ("GELU", "tanh forward, exact backward", proof_case("GELU", forward=tanh_forward)),
     ):
-        gap = proofs.largest_difference(case[0], proof_case(kind)[0])
-        (check,) = proofs.check_gradients(*case[1:])
+        gap = checks.largest_difference(case[0], proof_case(kind)[0])
+        (check,) = checks.check_gradients(*case[1:])
         output = f"off by {gap:.1e}" if gap else "equal"
         print(f"   {kind}, {mistake}: output {output}, dL/dx off by {check.error:.0%}: "
               f"the check {'passes' if check.holds else 'fails'}")  # fmt: skip
@@ -235,22 +235,22 @@ SECTIONS = [contract, by_hand, four_rungs, gradients, mistakes]
 
 def figure():
     """Both curves, their derivatives, how a unit dies; and what they make of a bell curve of numbers."""
-    slide = pictures.new_slide()
+    slide = figures.new_slide()
     curves, histograms = slide.subplots(2, 3)
     x, bell = np.linspace(-4, 4, 401), np.random.default_rng(SEED).standard_normal(20_000)
     biases = np.linspace(-6, 2, 41)
-    for kind, colour in zip(KINDS, pictures.COLOURS):
+    for kind, colour in zip(KINDS, figures.COLOURS):
         alive = [np.mean(np.abs(derivative(bell[:2000] + bias, kind))) for bias in biases]
         lines = (x, forward_numpy(x, kind)), (x, derivative(x, kind)), (biases, alive)
         for axes, line in zip(curves, lines):
             axes.plot(*line, color=colour, linewidth=4, label=kind)
     curves[0].legend(fontsize=16, frameon=False)
     for axes, title in zip(curves, ("y", "dy/dx", "mean |dy/dx| for x from N(bias, 1):\na large negative bias kills")):
-        axes.set_title(title, fontsize=18, color=pictures.INK)
-        axes.axhline(0, color=pictures.RULE, zorder=0)
+        axes.set_title(title, fontsize=18, color=figures.INK)
+        axes.axhline(0, color=figures.RULE, zorder=0)
     curves[2].set_xlabel("bias", fontsize=16)
     results = ("x from N(0, 1)", bell), *((f"{kind} of it", forward_numpy(bell, kind)) for kind in KINDS)
-    for axes, (title, values), colour in zip(histograms, results, ("#888888", *pictures.COLOURS)):
+    for axes, (title, values), colour in zip(histograms, results, ("#888888", *figures.COLOURS)):
         axes.hist(values, np.linspace(-4, 4, 81), color=colour)
         axes.set_title(f"{title}: mean {values.mean():.2f}, {np.mean(values == 0):.0%} zeros", fontsize=18)
         axes.set(yticks=[], ylim=(0, 0.075 * bell.size))  # one scale: the zeros run out of the picture
@@ -273,15 +273,15 @@ def on_your_network(trained):
     print(f"   {np.mean(x <= 0):.0%} of the inputs are not positive; {silent.sum()} of {silent.size} channels have "
           "no positive one in this picture")  # fmt: skip
 
-    slide = pictures.new_slide()
-    pictures.heading(slide, f"{trained.layer.name}: where x is negative, {kind} closes the way, there and back")
+    slide = figures.new_slide()
+    figures.heading(slide, f"{trained.layer.name}: where x is negative, {kind} closes the way, there and back")
     (picture, before, after), (histogram, received, sent) = slide.subplots(2, 3)
-    pictures.image(picture, trained.picture, "the picture")
+    figures.image(picture, trained.picture, "the picture")
     c = place[-1]
     for axes, values, name in ((before, x, "x"), (after, y, "y"), (received, dx, "∂L/∂x"), (sent, dy, "∂L/∂y")):
         title = f"{name}, channel {c}" if x.ndim == 4 else f"{name}, all features"
-        pictures.image(axes, values[0, :, :, c] if x.ndim == 4 else values[0].reshape(8, -1), title)
-    histogram.hist([x.ravel(), y.ravel()], 40, log=True, color=["#888888", pictures.COLOURS[0]], label=["x", "y"])
+        figures.image(axes, values[0, :, :, c] if x.ndim == 4 else values[0].reshape(8, -1), title)
+    histogram.hist([x.ravel(), y.ravel()], 40, log=True, color=["#888888", figures.COLOURS[0]], label=["x", "y"])
     histogram.legend(fontsize=16, frameon=False)
     histogram.spines[["top", "right"]].set_visible(False)
     histogram.tick_params(labelsize=14)
@@ -290,4 +290,4 @@ def on_your_network(trained):
 
 
 if __name__ == "__main__":
-    sys.exit(essay.tell(globals(), figure, on_your_network))
+    sys.exit(walkthrough.tell(globals(), figure, on_your_network))

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from layers_explained import essay, pictures, proofs
-from layers_explained.essay import beside, number, sum_of_products
+from layers_explained.support import checks, figures, walkthrough
+from layers_explained.support.walkthrough import beside, number, sum_of_products
 
 # The page of numbers. Pictures of 2 x 2 pixels, in reading order: a bar above, below, on the left, on the right.
 HAND_X = [[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]]
@@ -128,7 +128,7 @@ def backward_numpy(ways_back):
 
 def tensorflow_primitives(x, w1, b1, w2, b2, labels):
     """The same forward pass; the tape keeps the ways back, as rung 2 does, for every operation there is."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     point = [tf.constant(value) for value in (x, w1, b1, w2, b2)]
     with tf.GradientTape() as tape:
         tape.watch(point)
@@ -141,7 +141,7 @@ def tensorflow_primitives(x, w1, b1, w2, b2, labels):
 
 def compiled_layers(x, w1, b1, w2, b2, labels):
     """Dense, ReLU, Dense and the loss of core/, in a compiled function. Returns what runs one step of them."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     from core import losses
     from core.layers import Dense, ReLU
 
@@ -169,7 +169,7 @@ def compiled_layers(x, w1, b1, w2, b2, labels):
 
 def numbers():
     """x, W1, b1, W2, b2 from N(0, 1), W divided by the root of its rows; labels. Raises Problem for wrong sizes."""
-    essay.check_sizes(globals(), "BATCH", "PIXELS", "HIDDEN", "CLASSES", "SEED")
+    walkthrough.check_sizes(globals(), "BATCH", "PIXELS", "HIDDEN", "CLASSES", "SEED")
     random = np.random.default_rng(SEED)
     shapes = [BATCH, PIXELS], [PIXELS, HIDDEN], [HIDDEN], [HIDDEN, CLASSES], [CLASSES]
     x, w1, b1, w2, b2 = (random.standard_normal(shape) for shape in shapes)
@@ -224,14 +224,14 @@ def by_hand():
 
 def hand_numbers():
     """x, W1, b1, W2, b2, labels of the page. Raises Problem when they do not fit together."""
-    x, w1, b1, w2, b2 = essay.matrices(globals(), "HAND_X", "HAND_W1", "HAND_B1", "HAND_W2", "HAND_B2")
+    x, w1, b1, w2, b2 = walkthrough.matrices(globals(), "HAND_X", "HAND_W1", "HAND_B1", "HAND_W2", "HAND_B2")
     sizes = (len(x), x.shape[1]), (x.shape[1], b1.size), (1, b1.size), (b1.size, b2.size), (1, b2.size)
     for name, value, size in zip(PARAMETERS, (x, w1, b1, w2, b2), sizes):
         if value.shape != size:
-            raise essay.Problem(f"HAND_{name.upper()} is {value.shape}, and beside the others it has to be {size}")
+            raise walkthrough.Problem(f"HAND_{name.upper()} is {value.shape}, and beside the others it has to be {size}")
     labels = np.array(HAND_LABELS)
     if labels.shape != (len(x),) or not set(HAND_LABELS) <= set(range(b2.size)):
-        raise essay.Problem(
+        raise walkthrough.Problem(
             f"HAND_LABELS = {HAND_LABELS}: expected a class from 0 to {b2.size - 1} for each row of HAND_X"
         )
     return x, w1, b1[0], w2, b2[0], labels
@@ -258,7 +258,7 @@ def four_rungs():
         yield "TensorFlow primitives", lambda: tensorflow_primitives(*case)
         yield "the layers, compiled", compiled_layers(*case)
 
-    proofs.climb(rungs(), names=("L", *("dL/d" + name for name in PARAMETERS)))
+    checks.climb(rungs(), names=("L", *("dL/d" + name for name in PARAMETERS)))
 
 
 def proof_case(**links):
@@ -273,14 +273,14 @@ def gradients():
     """The backward pass, checked by the forward pass."""
     _, *case = proof_case()
     print("   Finite differences: every parameter and every pixel moved a little either way, and the loss watched.\n")
-    proofs.prove_gradients(*case)
+    checks.prove_gradients(*case)
     print("\n   Taylor: all numbers moved together, by a smaller and smaller step in one direction.\n")
-    proofs.prove_taylor(*case)
+    checks.prove_taylor(*case)
 
 
 def mistakes():
     """What goes wrong, and which check sees it."""
-    proofs.print_mistakes(proof_case()[0], {
+    checks.print_mistakes(proof_case()[0], {
         "transpose forgotten": proof_case(dense=untransposed_dense),
         "bias not summed over the batch": proof_case(dense=forgetful_dense),
         "1/N forgotten on the way back": proof_case(cross_entropy=summed_cross_entropy),
@@ -327,7 +327,7 @@ SECTIONS = [contract, by_hand, four_rungs, gradients, mistakes]
 def figure():
     """The computation graph of the page: numbers flow forward above, gradients flow back below."""
     x, w1, _, w2, _, _ = hand_numbers()
-    return pictures.computation_graph(hand_case(), x, w1, w2)
+    return figures.computation_graph(hand_case(), x, w1, w2)
 
 
 def on_your_network(trained):
@@ -347,7 +347,7 @@ def on_your_network(trained):
     i = np.argmax(np.abs(trained.dx[0]))
     show_sum(f"\n   Backward through {layer.name}: dL/dx[{i}], the largest, dL/dy times W[{i},:]", "output", dy, w[i],
              None, trained.dx[0, i], "tape")  # fmt: skip
-    return pictures.flow_back(trained, rows)
+    return figures.flow_back(trained, rows)
 
 
 def show_sum(title, place, left, right, bias, says, who):
@@ -370,4 +370,4 @@ def rms(values):
 
 
 if __name__ == "__main__":
-    sys.exit(essay.tell(globals(), figure, on_your_network))
+    sys.exit(walkthrough.tell(globals(), figure, on_your_network))

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from layers_explained import essay, pictures, proofs
-from layers_explained.essay import beside, sum_of_products
+from layers_explained.support import checks, figures, walkthrough
+from layers_explained.support.walkthrough import beside, sum_of_products
 
 BATCH, ROWS, COLUMNS, IN_CHANNELS, OUT_CHANNELS = 2, 12, 12, 3, 8  # N, H, W, Cin, Cout
 KERNEL_SIZE, STRIDE, PADDING = 3, 1, "SAME"  # kh = kw, s, SAME or VALID
@@ -117,7 +117,7 @@ def backward_numpy(x, k, dy, stride, padding):
 
 def tensorflow_primitives(x, k, b, t, stride, padding):
     """Pad, slice, multiply, add: kh kw shifted images, each times its k[u,v]. The tape writes the backward pass."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     top_bottom, left_right, (_, rows, columns, _) = window(x, k, stride, padding)
     x, k, b = tf.constant(x), tf.constant(k), tf.constant(b)
     with tf.GradientTape() as tape:
@@ -132,7 +132,7 @@ def tensorflow_primitives(x, k, b, t, stride, padding):
 
 def compiled_layer(x, k, b, t, stride, padding):
     """The class that trains, core.layers.Convolution, in a compiled function. Returns what runs one step of it."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     from core.layers import Convolution
 
     layer = Convolution("conv", k.shape[2], k.shape[3], k.shape[0], stride, padding, dtype=tf.float64)
@@ -156,9 +156,9 @@ def compiled_layer(x, k, b, t, stride, padding):
 
 def numbers():
     """x, k, b and a target t of the sizes at the top, drawn from N(0, 1). Raises Problem for impossible sizes."""
-    essay.check_sizes(globals(), "BATCH", "ROWS", "COLUMNS", "IN_CHANNELS", "OUT_CHANNELS",
+    walkthrough.check_sizes(globals(), "BATCH", "ROWS", "COLUMNS", "IN_CHANNELS", "OUT_CHANNELS",
                       "KERNEL_SIZE", "STRIDE", "SEED")  # fmt: skip
-    essay.check_window(KERNEL_SIZE, PADDING, ROWS, COLUMNS)
+    walkthrough.check_window(KERNEL_SIZE, PADDING, ROWS, COLUMNS)
     random = np.random.default_rng(SEED)
     x = random.standard_normal([BATCH, ROWS, COLUMNS, IN_CHANNELS])
     k = random.standard_normal([KERNEL_SIZE, KERNEL_SIZE, IN_CHANNELS, OUT_CHANNELS])
@@ -199,10 +199,10 @@ def by_hand():
 
 def hand_case():
     """x, k, t, y, dL/dx, dL/dk, dL/db of the hand case by rung 1. Raises Problem when they do not fit together."""
-    x, k, t = essay.matrices(globals(), "HAND_X", "HAND_K", "HAND_T")
+    x, k, t = walkthrough.matrices(globals(), "HAND_X", "HAND_K", "HAND_T")
     positions = tuple(np.subtract(x.shape, k.shape) + 1)
     if min(positions) < 1 or t.shape != positions:
-        raise essay.Problem(
+        raise walkthrough.Problem(
             f"HAND_K {k.shape} slides over HAND_X {x.shape} with {positions} positions, and HAND_T has {t.shape}; "
             "make HAND_K smaller than HAND_X, and HAND_T a number for each position"
         )
@@ -221,7 +221,7 @@ def four_rungs():
         yield "TensorFlow primitives", lambda: tensorflow_primitives(*case)
         yield "the layer, compiled", compiled_layer(*case)
 
-    proofs.climb(rungs(), names=("y", "dL/dx", "dL/dk", "dL/db"))
+    checks.climb(rungs(), names=("y", "dL/dx", "dL/dk", "dL/db"))
 
 
 def proof_case(forward, backward):
@@ -239,15 +239,15 @@ def gradients():
     """The backward pass, checked by the forward pass."""
     _, *case = proof_case(forward_numpy, backward_numpy)
     print("   Finite differences: one number moved a little either way, and the loss watched.\n")
-    proofs.prove_gradients(*case)
+    checks.prove_gradients(*case)
     print("\n   Taylor: all numbers moved together, by a smaller and smaller step in one direction.\n")
-    proofs.prove_taylor(*case)
+    checks.prove_taylor(*case)
 
 
 def mistakes():
     """What goes wrong, and which check sees it."""
     right = proof_case(forward_numpy, backward_numpy)[0]
-    proofs.print_mistakes(right, {
+    checks.print_mistakes(right, {
         "kernel turned round": proof_case(turned_forward, turned_backward),
         "padding off by one": proof_case(shifted_forward, shifted_backward),
         "bias hears one image only": proof_case(forward_numpy, forgetful_backward),
@@ -291,7 +291,7 @@ SECTIONS = [contract, by_hand, four_rungs, gradients, mistakes]
 def figure():
     """The hand case as a slide: the kernel sliding forward, and its stamps coming back."""
     x, k, t, y, dx, _, _ = hand_case()
-    return pictures.sliding_window(x, k, HAND_B, y, y - t, dx)
+    return figures.sliding_window(x, k, HAND_B, y, y - t, dx)
 
 
 def on_your_network(trained):
@@ -325,8 +325,8 @@ def on_your_network(trained):
     print(f"   all together {back.sum():.6f};  the tape says {dk[u, v, c, q]:.6f}")
     (top, _), (left, _), _ = window(x, k, layer.stride, layer.padding)
     corner = layer.stride * i - top, layer.stride * j - left
-    return pictures.one_output(trained, under[i, j], k[..., o], b[o], (i, j, o), corner, channels)
+    return figures.one_output(trained, under[i, j], k[..., o], b[o], (i, j, o), corner, channels)
 
 
 if __name__ == "__main__":
-    sys.exit(essay.tell(globals(), figure, on_your_network))
+    sys.exit(walkthrough.tell(globals(), figure, on_your_network))

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from layers_explained import essay, pictures, proofs
-from layers_explained.essay import beside, number, sum_of_products
+from layers_explained.support import checks, figures, walkthrough
+from layers_explained.support.walkthrough import beside, number, sum_of_products
 
 BATCH, IN_FEATURES, OUT_FEATURES = 16, 64, 10  # N, in, out
 SEED = 0  # of the random numbers in x, W, b and the target t
@@ -88,7 +88,7 @@ def backward_numpy(x, w, dy):
 
 def tensorflow_primitives(x, w, b, t):
     """All products at once, [N,in,out], then the sum over the inputs. The tape writes the backward pass."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     x, w, b = tf.constant(x), tf.constant(w), tf.constant(b)
     with tf.GradientTape() as tape:
         tape.watch([x, w, b])
@@ -99,7 +99,7 @@ def tensorflow_primitives(x, w, b, t):
 
 def compiled_layer(x, w, b, t):
     """The class that trains, core.layers.Dense, in a compiled function. Returns what runs one step of it."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     from core.layers import Dense
 
     layer = Dense("dense", *w.shape, dtype=tf.float64)
@@ -123,7 +123,7 @@ def compiled_layer(x, w, b, t):
 
 def numbers():
     """x, W, b and a target t of the sizes at the top, drawn from N(0, 1). Raises Problem for impossible sizes."""
-    essay.check_sizes(globals(), "BATCH", "IN_FEATURES", "OUT_FEATURES", "SEED")
+    walkthrough.check_sizes(globals(), "BATCH", "IN_FEATURES", "OUT_FEATURES", "SEED")
     random = np.random.default_rng(SEED)
     shapes = [BATCH, IN_FEATURES], [IN_FEATURES, OUT_FEATURES], [OUT_FEATURES], [BATCH, OUT_FEATURES]
     return tuple(random.standard_normal(shape) for shape in shapes)
@@ -159,9 +159,9 @@ def by_hand():
 
 def hand_case():
     """x, W, b, t, y, dL/dx, dL/dW, dL/db by rung 1. Raises Problem when the hand case does not fit together."""
-    x, w, b, t = essay.matrices(globals(), "HAND_X", "HAND_W", "HAND_B", "HAND_T")
+    x, w, b, t = walkthrough.matrices(globals(), "HAND_X", "HAND_W", "HAND_B", "HAND_T")
     if min(*x.shape, *w.shape) < 2 or x.shape[1] != len(w) or b.shape != (1, w.shape[1]) or t.shape != (len(x), b.size):
-        raise essay.Problem(
+        raise walkthrough.Problem(
             f"HAND_X {x.shape} @ HAND_W {w.shape} + HAND_B {b.shape} = HAND_T {t.shape} does not fit: "
             "expected (N, in) @ (in, out) + (1, out) = (N, out), each 2 or above"
         )
@@ -178,7 +178,7 @@ def four_rungs():
         yield "TensorFlow primitives", lambda: tensorflow_primitives(*case)
         yield "the layer, compiled", compiled_layer(*case)
 
-    proofs.climb(rungs(), names=("y", "dL/dx", "dL/dW", "dL/db"))
+    checks.climb(rungs(), names=("y", "dL/dx", "dL/dW", "dL/db"))
 
 
 def proof_case(backward, images=1):
@@ -196,15 +196,15 @@ def gradients():
     """The backward pass, checked by the forward pass."""
     _, *case = proof_case(backward_numpy)
     print("   Finite differences: one number moved a little either way, and the loss watched.\n")
-    proofs.prove_gradients(*case)
+    checks.prove_gradients(*case)
     print("\n   Taylor: all numbers moved together, by a smaller and smaller step in one direction.\n")
-    proofs.prove_taylor(*case)
+    checks.prove_taylor(*case)
 
 
 def mistakes():
     """What goes wrong, and which check sees it."""
     x, w, b, _ = numbers()
-    proofs.print_mistakes(forward_loops(x, w, b), {
+    checks.print_mistakes(forward_loops(x, w, b), {
         "W reshaped, not transposed": proof_case(reshaped_backward),
         "bias not summed over the batch": proof_case(unsummed_backward),
         "mean loss, 1/B forgotten": proof_case(backward_numpy, images=BATCH),
@@ -232,41 +232,41 @@ SECTIONS = [contract, by_hand, four_rungs, gradients, mistakes]
 def figure():
     """Left the hand case as a net, every output sees every input; right the columns of W as templates."""
     x, w, b, _, y, *_ = hand_case()
-    slide = pictures.new_slide()
+    slide = figures.new_slide()
     left, right = slide.subfigures(1, 2, width_ratios=[1, 1.25])
-    pictures.heading(left, "Every output sees every input")
+    figures.heading(left, "Every output sees every input")
     axes = left.subplots()
     axes.set(xlim=(-0.35, 1.35), ylim=(0, 1.1))
     axes.axis("off")
     heights = [1 - (np.arange(count) + 0.5) / count for count in w.shape]
     for o, height in enumerate(heights[1]):
-        colour = pictures.COLOURS[o % 4]
+        colour = figures.COLOURS[o % 4]
         for i, start in enumerate(heights[0]):
             axes.plot([0, 1], [start, height], color=colour, linewidth=3, zorder=0)
             at, white = 0.25, {"facecolor": "white", "edgecolor": "none", "pad": 2}
             axes.text(at, start + at * (height - start), number(w[i, o]), fontsize=18, color=colour,
                       ha="center", va="center", bbox=white)  # fmt: skip
     for side, (values, name) in enumerate(((x[0], "x"), (y[0], "y"))):
-        axes.scatter([side] * len(values), heights[side], s=3600, color="white", edgecolors=pictures.INK, zorder=1)
+        axes.scatter([side] * len(values), heights[side], s=3600, color="white", edgecolors=figures.INK, zorder=1)
         for height, value in zip(heights[side], values):
-            axes.text(side, height, number(value), fontsize=22, ha="center", va="center", color=pictures.INK)
-        axes.text(side, 1.05, name, fontsize=22, ha="center", color=pictures.INK)
+            axes.text(side, height, number(value), fontsize=22, ha="center", va="center", color=figures.INK)
+        axes.text(side, 1.05, name, fontsize=22, ha="center", color=figures.INK)
     for o, height in enumerate(heights[1]):
-        axes.text(1.12, height, f"b = {number(b[0, o])}", fontsize=16, va="center", color=pictures.COLOURS[o % 4])
+        axes.text(1.12, height, f"b = {number(b[0, o])}", fontsize=16, va="center", color=figures.COLOURS[o % 4])
 
-    pictures.heading(right, "x · w is large where x looks like w")
+    figures.heading(right, "x · w is large where x looks like w")
     drawn = {name: np.array([[1 if dot == "#" else -1 for dot in line] for line in lines])
              for name, lines in PICTURES.items()}  # fmt: skip
     cells = right.subplots(len(drawn) + 1, len(drawn) + 1)
     cells[0, 0].axis("off")
-    cells[0, 0].text(0.5, 0.5, "pictures ↓\n\ntemplates →", fontsize=16, ha="center", va="center", color=pictures.INK)
+    cells[0, 0].text(0.5, 0.5, "pictures ↓\n\ntemplates →", fontsize=16, ha="center", va="center", color=figures.INK)
     for row, (name, picture) in enumerate(drawn.items(), start=1):
-        pictures.image(cells[row, 0], -picture, name)
-        pictures.image(cells[0, row], -picture, name)
+        figures.image(cells[row, 0], -picture, name)
+        figures.image(cells[0, row], -picture, name)
         for column, template in enumerate(drawn.values(), start=1):
             score = np.sum(picture * template)
-            tints = pictures.by_sign(np.array([[score]]), picture.size)
-            pictures.grid(cells[row, column], [[score]], size=26, tints=tints)
+            tints = figures.by_sign(np.array([[score]]), picture.size)
+            figures.grid(cells[row, column], [[score]], size=26, tints=tints)
     return slide
 
 
@@ -307,14 +307,14 @@ def term_by_term(what, a, a_name, b, b_name, bias=None, shown=5):
 
 def two_sums(trained, products):
     """The picture, the products that make the largest output in order of size, and all outputs."""
-    slide = pictures.new_slide()
+    slide = figures.new_slide()
     picture, terms, outputs = slide.subplots(1, 3, width_ratios=[1, 1.6, 1])
-    pictures.image(picture, trained.picture, "the picture")
+    figures.image(picture, trained.picture, "the picture")
     ordered = np.sort(products)[::-1]
-    terms.bar(range(len(ordered)), ordered, width=1, color=[pictures.COLOURS[1 if v > 0 else 0] for v in ordered])
+    terms.bar(range(len(ordered)), ordered, width=1, color=[figures.COLOURS[1 if v > 0 else 0] for v in ordered])
     terms.set_title(f"its {len(ordered):,} products x W, sorted: sum {ordered.sum():.2f}", fontsize=16)
     y = trained.y[0]
-    outputs.barh(range(len(y)), y, color=[pictures.COLOURS[1] if v == y.max() else pictures.RULE for v in y])
+    outputs.barh(range(len(y)), y, color=[figures.COLOURS[1] if v == y.max() else figures.RULE for v in y])
     outputs.invert_yaxis()
     outputs.set_title(f"{trained.layer.name}: y, the largest is {y.max():.2f}", fontsize=16)
     for axes in (terms, outputs):
@@ -324,4 +324,4 @@ def two_sums(trained, products):
 
 
 if __name__ == "__main__":
-    sys.exit(essay.tell(globals(), figure, on_your_network))
+    sys.exit(walkthrough.tell(globals(), figure, on_your_network))

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from layers_explained import essay, pictures, proofs
-from layers_explained.essay import beside
+from layers_explained.support import checks, figures, walkthrough
+from layers_explained.support.walkthrough import beside
 
 BATCH, FEATURES = 16, 32  # N, and numbers a picture
 RATE = 0.3  # r
@@ -82,7 +82,7 @@ def draw(shape, rate, seed, step):
 
 def tensorflow_mask(shape, rate, seed, name, step):
     """The mask of core.layers.Dropout, found again from (seed, name, step) without asking the layer."""
-    essay.import_tensorflow()
+    walkthrough.import_tensorflow()
     from core import random_streams
 
     key = random_streams.at_step(random_streams.stream(seed, f"{name}/mask"), step)
@@ -91,7 +91,7 @@ def tensorflow_mask(shape, rate, seed, name, step):
 
 def tensorflow_primitives(x, mask, t, rate):
     """Choose between x / (1 - r) and 0; the tape knows that a choice sends back along the branch it took."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -102,7 +102,7 @@ def tensorflow_primitives(x, mask, t, rate):
 
 def compiled_layer(x, t, rate, seed, name, step_number):
     """The class that trains, core.layers.Dropout, with its own mask, in a compiled function. Returns what runs it."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     from core.layers import Dropout
 
     layer = Dropout(name, rate, seed)
@@ -124,10 +124,10 @@ def compiled_layer(x, t, rate, seed, name, step_number):
 
 def numbers():
     """x, a mask by NumPy, and a target t, all [N, features]. Raises Problem for impossible sizes or rates."""
-    essay.check_sizes(globals(), "BATCH", "FEATURES", "SEED", "STEP")
+    walkthrough.check_sizes(globals(), "BATCH", "FEATURES", "SEED", "STEP")
     for name in ("RATE", "HAND_RATE"):
         if not 0 <= globals()[name] < 1:
-            raise essay.Problem(f"{name} = {globals()[name]}: expected a share from 0 up to, but not, 1")
+            raise walkthrough.Problem(f"{name} = {globals()[name]}: expected a share from 0 up to, but not, 1")
     random = np.random.default_rng(SEED)
     x, t = 1 + random.standard_normal([2, BATCH, FEATURES])
     return x, draw(x.shape, RATE, SEED, STEP), t
@@ -167,9 +167,9 @@ def by_hand():
 
 def hand_case():
     """x, mask, t, y, dL/dx of the hand case by rung 1. Raises Problem when they do not fit together."""
-    x, mask, t = essay.matrices(globals(), "HAND_X", "HAND_MASK", "HAND_T")
+    x, mask, t = walkthrough.matrices(globals(), "HAND_X", "HAND_MASK", "HAND_T")
     if not x.shape == mask.shape == t.shape or len(x) != 1 or x.size > 4:
-        raise essay.Problem("HAND_X, HAND_MASK and HAND_T: make each one row of the same length, at most 4 numbers")
+        raise walkthrough.Problem("HAND_X, HAND_MASK and HAND_T: make each one row of the same length, at most 4 numbers")
     y, dx, _ = there_and_back(forward_loops, backward_loops, x, mask, t, HAND_RATE)
     return x, mask, t, y, dx
 
@@ -186,7 +186,7 @@ def four_rungs():
         yield "TensorFlow primitives", lambda: tensorflow_primitives(x, mask, t, RATE)
         yield "the layer, compiled", compiled_layer(x, t, RATE, SEED, NAME, STEP)
 
-    proofs.climb(rungs(), names=("y", "dL/dx", "y at test"))
+    checks.climb(rungs(), names=("y", "dL/dx", "y at test"))
 
 
 def proof_case(forward, backward, at_test=lambda x: x):
@@ -201,14 +201,14 @@ def gradients():
     """The backward pass, checked by the forward pass."""
     _, *case = proof_case(forward_numpy, backward_numpy)
     print("   Finite differences, the mask held still: one number moved a little either way, and the loss watched.\n")
-    proofs.prove_gradients(*case)
+    checks.prove_gradients(*case)
     print("\n   Taylor: all numbers moved together, by a smaller and smaller step in one direction.\n")
-    proofs.prove_taylor(*case)
+    checks.prove_taylor(*case)
 
 
 def mistakes():
     """What goes wrong, and which check sees it."""
-    proofs.print_mistakes(proof_case(forward_numpy, backward_numpy)[0], {
+    checks.print_mistakes(proof_case(forward_numpy, backward_numpy)[0], {
         "1/(1 - r) forgotten": proof_case(quiet_forward, quiet_backward),
         "a fresh mask on the way back": proof_case(forward_numpy, fresh_backward),
         "left on at test": proof_case(forward_numpy, backward_numpy, dropped_at_test),
@@ -247,26 +247,26 @@ def figure():
     """Above, the masks of two steps. Below, the mean of y over the steps, with 1/(1 - r) and without."""
     numbers()  # checks the rate
     x = np.arange(1.0, 17).reshape(4, 4)
-    slide = pictures.new_slide()
+    slide = figures.new_slide()
     above, below = slide.subfigures(2, 1)
-    pictures.heading(
+    figures.heading(
         above, f"The mask is a function of (seed, step); who is heard is divided by 1 − r = {1 - RATE:.3g}"
     )
-    pictures.heading(below, "The mean over many steps is x again; without 1/(1 − r) it would not be")
+    figures.heading(below, "The mean over many steps is x again; without 1/(1 − r) it would not be")
     first, *others = above.subplots(1, 4)
-    pictures.grid(first, x, "x")
+    figures.grid(first, x, "x")
     for axes, step in zip(others, (1, 1, 2)):
         heard = draw(x.shape, RATE, SEED, step)
-        tints = {i: pictures.pale(pictures.COLOURS[0]) if heard[i] else "#dddddd" for i in np.ndindex(x.shape)}
-        pictures.grid(axes, np.round(forward_numpy(x, heard, RATE), 1), f"y at step {step}", size=16, tints=tints)
+        tints = {i: figures.pale(figures.COLOURS[0]) if heard[i] else "#dddddd" for i in np.ndindex(x.shape)}
+        figures.grid(axes, np.round(forward_numpy(x, heard, RATE), 1), f"y at step {step}", size=16, tints=tints)
     axes, steps = below.subplots(), np.arange(1, 301)
     heard = np.array([draw([1], RATE, SEED, step)[0] for step in steps])
     for values, name, colour in (
-        (heard / (1 - RATE), "mean of y, divided by 1 − r", pictures.COLOURS[0]),
-        (heard, "mean of y, not divided", pictures.COLOURS[1]),
+        (heard / (1 - RATE), "mean of y, divided by 1 − r", figures.COLOURS[0]),
+        (heard, "mean of y, not divided", figures.COLOURS[1]),
     ):
         axes.plot(steps, np.cumsum(values) / steps, color=colour, linewidth=4, label=name)
-    axes.axhline(1, color=pictures.INK, linestyle="--", linewidth=2, label="x = 1")
+    axes.axhline(1, color=figures.INK, linestyle="--", linewidth=2, label="x = 1")
     axes.set_xlabel("steps", fontsize=16)
     axes.tick_params(labelsize=16)
     axes.legend(fontsize=16, frameon=False, ncols=3, loc="upper right")
@@ -276,7 +276,7 @@ def figure():
 
 def on_your_network(trained):
     """One output number and one gradient of your network's dropout, at test and in training."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     layer, x, dy, step = trained.layer, trained.x, trained.dy, tf.constant(STEP)
     print(f"   At test it is as if it were not there: y = x and dL/dx = dL/dy, to the last bit: "
           f"{np.array_equal(x, trained.y) and np.array_equal(trained.dx, dy)}\n")  # fmt: skip
@@ -297,17 +297,17 @@ def on_your_network(trained):
     print(f"   all together {forward_numpy(x, mask, layer.rate)[i]:.6f};  the layer says {y[i]:.6f}\n")
     print(f"   dL/dx{[int(a) for a in j]}: dL/dy mask / (1 - r) = {dy[j]:.6f} * 1 / {1 - layer.rate:g}")
     print(f"   all together {backward_numpy(mask, dy, layer.rate)[j]:.6f};  the tape says {dx[j]:.6f}")
-    slide = pictures.new_slide()
+    slide = figures.new_slide()
     columns = int(np.ceil(np.sqrt(2 * x.size)))  # the features in rows, twice as wide as high
     seen, *charts = np.ravel(slide.subplots(2, 2))
-    pictures.image(seen, trained.picture, "the picture")
+    figures.image(seen, trained.picture, "the picture")
     titles = f"x: the {x.size} numbers that enter {layer.name}", f"the mask of step {STEP}", "y: silenced, or louder"
     for axes, values, title in zip(charts, (x, mask, y), titles):
         padded = np.full(-(-x.size // columns) * columns, np.nan)
         padded[: x.size] = np.ravel(values)
-        pictures.image(axes, padded.reshape(-1, columns), title)
+        figures.image(axes, padded.reshape(-1, columns), title)
     return slide
 
 
 if __name__ == "__main__":
-    sys.exit(essay.tell(globals(), figure, on_your_network))
+    sys.exit(walkthrough.tell(globals(), figure, on_your_network))

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from layers_explained import essay, pictures, proofs
-from layers_explained.essay import beside, number
+from layers_explained.support import checks, figures, walkthrough
+from layers_explained.support.walkthrough import beside, number
 
 BATCH, ROWS, COLUMNS, CHANNELS = 4, 6, 5, 3  # N, H, W, C
 SEED = 0  # of the random numbers in x and the target t
@@ -69,7 +69,7 @@ def backward_numpy(x, dy):
 
 def tensorflow_primitives(x, t):
     """Pixel after pixel, [N,C] each, joined to a row: so the channel is fastest. The tape cuts it up again."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     places = np.ndindex(x.shape[1:3])
     x = tf.constant(x)
     with tf.GradientTape() as tape:
@@ -81,7 +81,7 @@ def tensorflow_primitives(x, t):
 
 def compiled_layer(x, t):
     """The class that trains, core.layers.Flatten, in a compiled function. Returns what runs one step of it."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     from core.layers import Flatten
 
     layer = Flatten("flatten")
@@ -103,7 +103,7 @@ def compiled_layer(x, t):
 
 def numbers():
     """x and a target t of the sizes at the top, drawn from N(0, 1). Raises Problem for impossible sizes."""
-    essay.check_sizes(globals(), "BATCH", "ROWS", "COLUMNS", "CHANNELS", "SEED")
+    walkthrough.check_sizes(globals(), "BATCH", "ROWS", "COLUMNS", "CHANNELS", "SEED")
     random = np.random.default_rng(SEED)
     x = random.standard_normal([BATCH, ROWS, COLUMNS, CHANNELS])
     return x, random.standard_normal([BATCH, ROWS * COLUMNS * CHANNELS])
@@ -138,10 +138,10 @@ def by_hand():
 
 def hand_case():
     """x [1,H,W,3] and y by rung 1. Raises Problem when the three channels are not equally large."""
-    channels = essay.matrices(globals(), "HAND_RED", "HAND_GREEN", "HAND_BLUE")
+    channels = walkthrough.matrices(globals(), "HAND_RED", "HAND_GREEN", "HAND_BLUE")
     if len({channel.shape for channel in channels}) > 1 or min(channels[0].shape) < 2:
         shapes = ", ".join(str(channel.shape) for channel in channels)
-        raise essay.Problem(f"HAND_RED, HAND_GREEN, HAND_BLUE are {shapes}: expected equal shapes, 2 x 2 or larger")
+        raise walkthrough.Problem(f"HAND_RED, HAND_GREEN, HAND_BLUE are {shapes}: expected equal shapes, 2 x 2 or larger")
     x = np.stack(channels, axis=-1)[None]
     return x, forward_loops(x)
 
@@ -156,7 +156,7 @@ def four_rungs():
         yield "TensorFlow primitives", lambda: tensorflow_primitives(*case)
         yield "the layer, compiled", compiled_layer(*case)
 
-    proofs.climb(rungs(), names=("y", "dL/dx"))
+    checks.climb(rungs(), names=("y", "dL/dx"))
 
 
 def proof_case(forward, backward):
@@ -169,16 +169,16 @@ def proof_case(forward, backward):
 def gradients():
     """The backward pass, checked by the forward pass."""
     _, *case = proof_case(forward_numpy, backward_numpy)
-    proofs.prove_gradients(*case)
+    checks.prove_gradients(*case)
     print()
-    proofs.prove_taylor(*case)
+    checks.prove_taylor(*case)
 
 
 def mistakes():
     """What goes wrong, and which check sees it."""
     x, _ = numbers()
     right = forward_loops(x)
-    proofs.print_mistakes(right, {
+    checks.print_mistakes(right, {
         "channel first": proof_case(channel_first, channel_first_backward),
         "the batch flattened too": proof_case(batch_too, batch_too_backward),
         "gradient laid out channel first": proof_case(forward_numpy, channel_first_backward),
@@ -221,23 +221,23 @@ def figure():
     """The hand case as a slide: three channels, one row, and the same way back."""
     x, y = hand_case()
     dy = np.arange(float(y.size))[None]
-    dx, colours = backward_loops(x, dy), [pictures.COLOURS[k] for k in (1, 2, 0)]  # nearly red, green, blue
-    slide = pictures.new_slide()
+    dx, colours = backward_loops(x, dy), [figures.COLOURS[k] for k in (1, 2, 0)]  # nearly red, green, blue
+    slide = figures.new_slide()
     forward, backward = slide.subfigures(2, 1)
     for half, story, image, row, names in (
         (forward, "Forward: pixel by pixel, the channel fastest", x, y, ("x", "y")),
         (backward, "Backward: the reshape back, nothing is added", dx, dy, ("∂L/∂x", "∂L/∂y")),
     ):
-        pictures.heading(half, story)
+        figures.heading(half, story)
         above, below = half.subfigures(2, 1, height_ratios=[1.5, 1])
         for c, (axes, name) in enumerate(zip(above.subplots(1, 3), ("red", "green", "blue"))):
-            tints = dict.fromkeys(np.ndindex(image.shape[1:3]), pictures.pale(colours[c], 0.35))
-            pictures.grid(axes, image[0, :, :, c], f"{names[0]}, {name}", tints=tints)
+            tints = dict.fromkeys(np.ndindex(image.shape[1:3]), figures.pale(colours[c], 0.35))
+            figures.grid(axes, image[0, :, :, c], f"{names[0]}, {name}", tints=tints)
         axes = below.subplots()
-        tints = {(0, k): pictures.pale(colours[k % 3], 0.35) for k in range(row.size)}
-        pictures.grid(axes, row, names[1], tints=tints)
+        tints = {(0, k): figures.pale(colours[k % 3], 0.35) for k in range(row.size)}
+        figures.grid(axes, row, names[1], tints=tints)
         for k in range(0, row.size, 3):
-            pictures.frame(axes, 0.04, k + 0.04, 0.92, 2.92, pictures.INK)
+            figures.frame(axes, 0.04, k + 0.04, 0.92, 2.92, figures.INK)
     return slide
 
 
@@ -255,18 +255,18 @@ def on_your_network(trained):
     print(f"   dL/dx[0,{i},{j},{c}] is dL/dy[0,{place}], fetched back")
     print(f"   all together {dy[0, place]:.6f};  the tape says {dx[0, i, j, c]:.6f}")
 
-    slide = pictures.new_slide()
-    pictures.heading(slide, f"{layer.name}: {list(x.shape[1:])} becomes a row of {y.size:,}")
+    slide = figures.new_slide()
+    figures.heading(slide, f"{layer.name}: {list(x.shape[1:])} becomes a row of {y.size:,}")
     above, below = slide.subfigures(2, 1)
     panels = (trained.picture, "the picture"), (x[0, :, :, c], f"x, channel {c}"), (dx[0, :, :, c], "∂L/∂x there")
     for axes, (values, title) in zip(above.subplots(1, 3), panels):
-        pictures.image(axes, values, title)
+        figures.image(axes, values, title)
         if values is not trained.picture:
-            pictures.frame(axes, i - 0.5, j - 0.5, 1, 1, pictures.COLOURS[1])
+            figures.frame(axes, i - 0.5, j - 0.5, 1, 1, figures.COLOURS[1])
     for axes, values, title in zip(below.subplots(2, 1), (y[0], dy[0]), ("y", "∂L/∂y")):
-        axes.bar(range(values.size), values, width=1, color=pictures.COLOURS[0])
-        axes.bar([place], values[[place]], width=max(1, values.size / 200), color=pictures.COLOURS[1])
-        axes.set_title(title, fontsize=16, color=pictures.INK)
+        axes.bar(range(values.size), values, width=1, color=figures.COLOURS[0])
+        axes.bar([place], values[[place]], width=max(1, values.size / 200), color=figures.COLOURS[1])
+        axes.set_title(title, fontsize=16, color=figures.INK)
         axes.margins(x=0.01)
         axes.tick_params(labelsize=14)
         axes.spines[["top", "right"]].set_visible(False)
@@ -274,4 +274,4 @@ def on_your_network(trained):
 
 
 if __name__ == "__main__":
-    sys.exit(essay.tell(globals(), figure, on_your_network))
+    sys.exit(walkthrough.tell(globals(), figure, on_your_network))

@@ -1,4 +1,4 @@
-"""Batch normalisation, four times: every channel gets mean 0 and deviation 1 over the batch.
+"""Batch normalization, four times: every channel gets mean 0 and deviation 1 over the batch.
 
     m[c] = mean of x[:,:,:,c]       v[c] = mean of (x[:,:,:,c] - m[c])^2       over n = N H W numbers
     x^   = (x - m) / sqrt(v + epsilon)
@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from layers_explained import essay, pictures, proofs
-from layers_explained.essay import beside
+from layers_explained.support import checks, figures, walkthrough
+from layers_explained.support.walkthrough import beside
 
 BATCH, ROWS, COLUMNS, CHANNELS = 4, 3, 3, 5  # N, H, W, C
 EPSILON, MOMENTUM = 1e-3, 0.9
@@ -105,7 +105,7 @@ def backward_numpy(x, gamma, dy, epsilon=EPSILON):
 
 def tensorflow_primitives(x, gamma, beta, moving, t):
     """Means, differences, a square root; the tape finds the three ways by itself."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     x, gamma, beta = tf.constant(x), tf.constant(gamma), tf.constant(beta)
     with tf.GradientTape() as tape:
         tape.watch([x, gamma, beta])
@@ -123,7 +123,7 @@ def tensorflow_primitives(x, gamma, beta, moving, t):
 
 def compiled_layer(x, gamma, beta, moving, t):
     """The class that trains, core.layers.BatchNormalization, in a compiled function. Returns what runs one step."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     from core.layers import BatchNormalization
 
     layer = BatchNormalization("norm", len(gamma), MOMENTUM, EPSILON, dtype=tf.float64)
@@ -150,9 +150,9 @@ def compiled_layer(x, gamma, beta, moving, t):
 
 def numbers():
     """x, gamma, beta, moving and a target t. Raises Problem for impossible sizes."""
-    essay.check_sizes(globals(), "BATCH", "ROWS", "COLUMNS", "CHANNELS", "SEED")
+    walkthrough.check_sizes(globals(), "BATCH", "ROWS", "COLUMNS", "CHANNELS", "SEED")
     if BATCH * ROWS * COLUMNS < 3:
-        raise essay.Problem("BATCH, ROWS, COLUMNS: of fewer than 3 numbers nothing is left after x^; make one larger")
+        raise walkthrough.Problem("BATCH, ROWS, COLUMNS: of fewer than 3 numbers nothing is left after x^; make one larger")
     random = np.random.default_rng(SEED)
     x = 3 + 2 * random.standard_normal([BATCH, ROWS, COLUMNS, CHANNELS])
     gamma, beta, mean = random.standard_normal([3, CHANNELS])
@@ -183,7 +183,7 @@ def by_hand():
     x, t, y, dx, dgamma, dbeta = hand_case()
     m, v = x.mean(), x.var()
     s, dy = np.sqrt(v + HAND_EPSILON), y - t
-    show = essay.number
+    show = walkthrough.number
     print(beside(("x: four pictures of one pixel", x), ("gamma", HAND_GAMMA), ("beta", HAND_BETA),
                  ("epsilon", HAND_EPSILON)) + "\n")  # fmt: skip
     print(f"   m = {show(m)};  v = mean of {[float(show(d)) for d in (x[0] - m) ** 2]} = {show(v)};  "
@@ -201,9 +201,9 @@ def by_hand():
 
 def hand_case():
     """x, t, y [1,n], dL/dx, dL/dgamma, dL/dbeta of the hand case by rung 1. Raises Problem when sizes differ."""
-    x, t = essay.matrices(globals(), "HAND_X", "HAND_T")
+    x, t = walkthrough.matrices(globals(), "HAND_X", "HAND_T")
     if x.shape != t.shape or len(x) != 1:
-        raise essay.Problem(f"HAND_X is {x.shape} and HAND_T {t.shape}: make both one row, equally long")
+        raise walkthrough.Problem(f"HAND_X is {x.shape} and HAND_T {t.shape}: make both one row, equally long")
     batch, parameters = x.reshape(-1, 1, 1, 1), (np.array([HAND_GAMMA]), np.array([HAND_BETA]))
     y, *_ = forward_loops(batch, *parameters, np.ones([2, 1]), True, HAND_EPSILON)
     dx, dgamma, dbeta = backward_loops(batch, parameters[0], y - t.reshape(y.shape), HAND_EPSILON)
@@ -221,7 +221,7 @@ def four_rungs():
         yield "the layer, compiled", compiled_layer(*case)
 
     names = "y", "dL/dx", "dL/dgamma", "dL/dbeta", "moving mean", "moving variance", "y at test"
-    proofs.climb(rungs(), names)
+    checks.climb(rungs(), names)
 
 
 def proof_case(backward, at_test=None):
@@ -249,14 +249,14 @@ def gradients():
     """The backward pass, checked by the forward pass."""
     _, *case = proof_case(backward_numpy)
     print("   Finite differences: one number moved a little either way, and the loss watched.\n")
-    proofs.prove_gradients(*case)
+    checks.prove_gradients(*case)
     print("\n   Taylor: all numbers moved together, by a smaller and smaller step in one direction.\n")
-    proofs.prove_taylor(*case)
+    checks.prove_taylor(*case)
 
 
 def mistakes():
     """What goes wrong, and which check sees it."""
-    proofs.print_mistakes(proof_case(backward_numpy)[0], {
+    checks.print_mistakes(proof_case(backward_numpy)[0], {
         "statistics taken for constants": proof_case(constant_backward),
         "biased variance kept for test": proof_case(backward_numpy, biased_at_test),
         "training mode left on at test": proof_case(backward_numpy, training_at_test),
@@ -279,7 +279,7 @@ def biased_at_test(x, gamma, beta):
 
 
 def training_at_test(x, gamma, beta):
-    """The picture normalised by itself instead of by what was met in training."""
+    """The picture normalized by itself instead of by what was met in training."""
     return forward_numpy(x[:1], gamma, beta, np.zeros([2, CHANNELS]), True)[0]
 
 
@@ -294,17 +294,17 @@ def figure():
         x = 6 + 2 * random.standard_normal([16, 8, 8, 1])
         y, *moving = forward_numpy(x, gamma, beta, moving, True)
         history.append(np.ravel(moving))
-    slide = pictures.new_slide()
+    slide = figures.new_slide()
     above, below = slide.subfigures(2, 1)
-    pictures.heading(above, "In training: mean and deviation of the batch are taken out, γ and β are put in")
-    pictures.heading(below, "At test: y with the moving averages, which take some steps to arrive")
+    figures.heading(above, "In training: mean and deviation of the batch are taken out, γ and β are put in")
+    figures.heading(below, "At test: y with the moving averages, which take some steps to arrive")
     x_hat, edges = (y - beta) / gamma, np.linspace(-4, 14, 73)
     for axes, (values, title) in zip(above.subplots(1, 3, sharex=True), ((x, "x"), (x_hat, "x̂"), (y, "y = γ x̂ + β"))):
-        pictures.histogram(
+        figures.histogram(
             axes, values, edges, f"{title}:  mean {values.mean() + 0.0:.1f}, deviation {values.std():.1f}"
         )
     lines, *charts = below.subplots(1, 3)
-    for values, name, colour in zip(np.transpose(history), ("moving mean", "moving variance"), pictures.COLOURS):
+    for values, name, colour in zip(np.transpose(history), ("moving mean", "moving variance"), figures.COLOURS):
         lines.plot(range(1, 41), values, color=colour, linewidth=4, label=name)
     lines.set_xlabel("step", fontsize=16)
     lines.legend(fontsize=16, frameon=False)
@@ -313,12 +313,12 @@ def figure():
     for axes, step in zip(charts, (5, 40)):
         tested = forward_numpy(x, gamma, beta, history[step - 1].reshape(2, 1), False)[0]
         title = f"step {step}:  mean {tested.mean():.1f}, deviation {tested.std():.1f}"
-        pictures.histogram(axes, tested, edges, title)
+        figures.histogram(axes, tested, edges, title)
     return slide
 
 
 def on_your_network(trained):
-    """One output number and one gradient of your network's batch normalisation, in evaluation mode."""
+    """One output number and one gradient of your network's batch normalization, in evaluation mode."""
     layer, x, y, dy = trained.layer, trained.x, trained.y, trained.dy
     _, i, j, c = np.unravel_index(np.argmax(y), y.shape)
     names = "gamma", "beta", "moving_mean", "moving_variance"
@@ -344,16 +344,16 @@ def on_your_network(trained):
     print(f"   the {back.size - len(largest):,} others {back.sum() - back.flat[largest].sum():28.6f}")
     print(f"   all together {back.sum():.6f};  the tape says {dgamma[q]:.6f}")
 
-    slide = pictures.new_slide()
+    slide = figures.new_slide()
     (seen, *maps), (nothing, *charts) = slide.subplots(2, 3)
-    pictures.image(seen, trained.picture, "the picture")
+    figures.image(seen, trained.picture, "the picture")
     nothing.axis("off")
     edges = np.linspace(*np.quantile([x[..., c], y[..., c]], [0.0, 1.0]), 61)
     for values, title, shown, chart in zip((x[0, ..., c], y[0, ..., c]), ("before", "after"), maps, charts):
-        pictures.image(shown, values, f"{title} {layer.name}, channel {c}")
-        pictures.histogram(chart, values, edges, f"{title}:  mean {values.mean():.2f}, deviation {values.std():.2f}")
+        figures.image(shown, values, f"{title} {layer.name}, channel {c}")
+        figures.histogram(chart, values, edges, f"{title}:  mean {values.mean():.2f}, deviation {values.std():.2f}")
     return slide
 
 
 if __name__ == "__main__":
-    sys.exit(essay.tell(globals(), figure, on_your_network))
+    sys.exit(walkthrough.tell(globals(), figure, on_your_network))

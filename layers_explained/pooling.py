@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from layers_explained import essay, pictures, proofs
-from layers_explained.essay import beside, number
+from layers_explained.support import checks, figures, walkthrough
+from layers_explained.support.walkthrough import beside, number
 
 BATCH, ROWS, COLUMNS, CHANNELS = 2, 12, 12, 3  # N, H, W, C
 KERNEL_SIZE, STRIDE, PADDING = 3, 2, "SAME"  # rows and columns of the window, s, SAME or VALID
@@ -126,7 +126,7 @@ def tensorflow_primitives(x, kind, t, *sizes):
     tf.maximum sends its gradient to the first of two equals, and so does the layer; tf.reduce_max
     would share it out between them.
     """
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     rows, columns, inside = windows(x, *sizes)
     n, height, width, channels = x.shape
     x = tf.constant(x)
@@ -144,7 +144,7 @@ def tensorflow_primitives(x, kind, t, *sizes):
 
 def compiled_layer(x, kind, t, *sizes):
     """The class that trains, of core/layers/pooling.py, in a compiled function. Returns what runs one step of it."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     from core.layers import AveragePooling, MaxPooling
 
     layer = (MaxPooling if kind == "max" else AveragePooling)("pool", *sizes)
@@ -170,8 +170,8 @@ def numbers():
     x is a shuffled ladder, its rungs 0.02 apart: no two numbers are equal, and no small step changes
     who wins. Where the winner changes, the maximum has a kink, and no gradient to check.
     """
-    essay.check_sizes(globals(), "BATCH", "ROWS", "COLUMNS", "CHANNELS", "KERNEL_SIZE", "STRIDE", "SEED")
-    essay.check_window(KERNEL_SIZE, PADDING, ROWS, COLUMNS)
+    walkthrough.check_sizes(globals(), "BATCH", "ROWS", "COLUMNS", "CHANNELS", "KERNEL_SIZE", "STRIDE", "SEED")
+    walkthrough.check_window(KERNEL_SIZE, PADDING, ROWS, COLUMNS)
     random, sizes = np.random.default_rng(SEED), (KERNEL_SIZE, STRIDE, PADDING)
     ladder = random.permutation(BATCH * ROWS * COLUMNS * CHANNELS).reshape(BATCH, ROWS, COLUMNS, CHANNELS)
     x = 0.02 * (ladder - ladder.size / 2)
@@ -207,9 +207,9 @@ def by_hand():
 
 def hand_case():
     """x, dL/dy, and y and dL/dx by kind, of the hand case by rung 1. Raises Problem when they do not fit together."""
-    x, dy = essay.matrices(globals(), "HAND_X", "HAND_DY")
+    x, dy = walkthrough.matrices(globals(), "HAND_X", "HAND_DY")
     if x.shape != (2 * dy.shape[0], 2 * dy.shape[1]):
-        raise essay.Problem(
+        raise walkthrough.Problem(
             f"HAND_X {x.shape} is cut into 2 x 2 windows, and HAND_DY {dy.shape} has a number for each; "
             "give HAND_X twice as many rows and columns as HAND_DY"
         )
@@ -233,7 +233,7 @@ def four_rungs():
 
     for kind in KINDS:
         print(f"   {kind.capitalize()}:\n")
-        proofs.climb(rungs(x, kind, t, *sizes), names=("y", "dL/dx"))
+        checks.climb(rungs(x, kind, t, *sizes), names=("y", "dL/dx"))
         print()
 
 
@@ -253,9 +253,9 @@ def gradients():
     for kind in KINDS:
         print(f"   {kind.capitalize()}: finite differences, then Taylor.\n")
         _, *case = proof_case(kind)
-        proofs.prove_gradients(*case, bound=1e-6)
+        checks.prove_gradients(*case, bound=1e-6)
         print()
-        proofs.prove_taylor(*case)
+        checks.prove_taylor(*case)
         print()
 
 
@@ -263,7 +263,7 @@ def mistakes():
     """What goes wrong, and which check sees it."""
     for kind, mistake in (("max", "the whole window gets dL/dy"), ("average", "dL/dy is never divided")):
         print(f"   {kind.capitalize()}:\n")
-        proofs.print_mistakes(proof_case(kind)[0], {mistake: proof_case(kind, whole_backward)})
+        checks.print_mistakes(proof_case(kind)[0], {mistake: proof_case(kind, whole_backward)})
         print()
     x, t, sizes = numbers()
     case = np.maximum(x - np.quantile(x, 0.9), 0), "max", np.ones_like(t), *sizes
@@ -292,20 +292,20 @@ SECTIONS = [contract, by_hand, four_rungs, gradients, mistakes]
 def figure():
     """The hand case as a slide: what each kind keeps, and where its gradient goes."""
     x, dy, y, dx = hand_case()
-    colours = dict(zip(np.ndindex(dy.shape), pictures.COLOURS * dy.size))
-    tints = {place: pictures.pale(colour) for place, colour in colours.items()}
-    slide = pictures.new_slide()
+    colours = dict(zip(np.ndindex(dy.shape), figures.COLOURS * dy.size))
+    tints = {place: figures.pale(colour) for place, colour in colours.items()}
+    slide = figures.new_slide()
     for half, kind, story in zip(slide.subfigures(2, 1), KINDS, (
         "max: the largest is kept, and the gradient goes back to where it came from",
         "average: the mean is kept, and the gradient is shared out equally",
     )):  # fmt: skip
-        pictures.heading(half, story)
+        figures.heading(half, story)
         back = {(r, q): tints[r // 2, q // 2] for r, q in zip(*np.nonzero(dx[kind]))}
         panels = ("x", x, back), (kind, y[kind], tints), ("∂L/∂y", dy, tints), ("∂L/∂x", dx[kind], back)
         for axes, (title, values, tint) in zip(half.subplots(1, 4), panels):
-            pictures.grid(axes, values, title, tints=tint, side=x.shape[1])
+            figures.grid(axes, values, title, tints=tint, side=x.shape[1])
             for (i, j), colour in colours.items() if values.shape == x.shape else ():
-                pictures.frame(axes, 2 * i + 0.05, 2 * j + 0.05, 1.9, 1.9, colour)
+                figures.frame(axes, 2 * i + 0.05, 2 * j + 0.05, 1.9, 1.9, colour)
     return slide
 
 
@@ -331,21 +331,21 @@ def on_your_network(trained):
         print(f"   window {a},{b}: {number(share[a, b, k, c])} times {dy[0, a, b, c]:.6f}")
     print(f"   all together {total:.6f};  the tape says {dx[0, r, q, c]:.6f}")
 
-    slide = pictures.new_slide()
-    pictures.heading(slide, f"{layer.name}: {kind} of each window, and where the gradient goes")
+    slide = figures.new_slide()
+    figures.heading(slide, f"{layer.name}: {kind} of each window, and where the gradient goes")
     (picture, before, after), (cells, received, sent) = slide.subplots(2, 3)
-    pictures.image(picture, trained.picture, "the picture")
-    reach = dict.fromkeys(zip(*np.nonzero(weighed > 0)), pictures.pale(pictures.COLOURS[1], 0.4))
-    pictures.grid(cells, np.round(under, 2), "x under the window", size=min(18, 64 / sizes[0]), tints=reach)
+    figures.image(picture, trained.picture, "the picture")
+    reach = dict.fromkeys(zip(*np.nonzero(weighed > 0)), figures.pale(figures.COLOURS[1], 0.4))
+    figures.grid(cells, np.round(under, 2), "x under the window", size=min(18, 64 / sizes[0]), tints=reach)
     for axes, values, name in ((before, x, "x"), (received, dx, "∂L/∂x")):
-        pictures.image(axes, values[0, :, :, c], f"{name}, channel {c}")
+        figures.image(axes, values[0, :, :, c], f"{name}, channel {c}")
         r, q = rows[i, j][inside[i, j]], columns[i, j][inside[i, j]]
-        pictures.frame(axes, r[0] - 0.5, q[0] - 0.5, np.ptp(r) + 1, np.ptp(q) + 1, pictures.COLOURS[1])
+        figures.frame(axes, r[0] - 0.5, q[0] - 0.5, np.ptp(r) + 1, np.ptp(q) + 1, figures.COLOURS[1])
     for axes, values, name in ((after, y, "y"), (sent, dy, "∂L/∂y")):
-        pictures.image(axes, values[0, :, :, c], f"{name}, channel {c}")
-        pictures.frame(axes, i - 0.5, j - 0.5, 1, 1, pictures.COLOURS[1])
+        figures.image(axes, values[0, :, :, c], f"{name}, channel {c}")
+        figures.frame(axes, i - 0.5, j - 0.5, 1, 1, figures.COLOURS[1])
     return slide
 
 
 if __name__ == "__main__":
-    sys.exit(essay.tell(globals(), figure, on_your_network))
+    sys.exit(walkthrough.tell(globals(), figure, on_your_network))

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from layers_explained import essay, pictures, proofs
-from layers_explained.essay import beside, number
+from layers_explained.support import checks, figures, walkthrough
+from layers_explained.support.walkthrough import beside, number
 
 BATCH, CLASSES = 32, 10  # N, K
 SEED = 0  # of the random logits, targets and labels
@@ -97,7 +97,7 @@ def cross_entropy_numpy(z, q):
 
 def tensorflow_primitives(z, t, q):
     """Subtract, exp, sum, divide, log; the tape finds both gradients, p - q without being told."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     z = tf.constant(z)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(z)
@@ -110,7 +110,7 @@ def tensorflow_primitives(z, t, q):
 
 def compiled_layer(z, t, q):
     """core.layers.Softmax and core.losses, in a compiled function. Returns what runs one step of them."""
-    tf = essay.import_tensorflow()
+    tf = walkthrough.import_tensorflow()
     from core import losses
     from core.layers import Softmax
 
@@ -134,9 +134,9 @@ def compiled_layer(z, t, q):
 
 def numbers():
     """Logits z, a target t and one-hot labels q, all [N,K]. Raises Problem for impossible sizes."""
-    essay.check_sizes(globals(), "BATCH", "CLASSES", "SEED")
+    walkthrough.check_sizes(globals(), "BATCH", "CLASSES", "SEED")
     if CLASSES < 2:
-        raise essay.Problem("CLASSES = 1: with one class its probability is always 1; make CLASSES 2 or above")
+        raise walkthrough.Problem("CLASSES = 1: with one class its probability is always 1; make CLASSES 2 or above")
     random = np.random.default_rng(SEED)
     z, t = 2 * random.standard_normal([BATCH, CLASSES]), random.random([BATCH, CLASSES])
     return z, t, np.eye(CLASSES)[random.integers(CLASSES, size=BATCH)]
@@ -176,9 +176,9 @@ def by_hand():
 
 def hand_case():
     """z, p, q, the Jacobian [K,K], and dL/dz of squares and of cross-entropy. Raises Problem when sizes differ."""
-    z, q = essay.matrices(globals(), "HAND_Z", "HAND_Q")
+    z, q = walkthrough.matrices(globals(), "HAND_Z", "HAND_Q")
     if z.shape != q.shape or len(z) != 1:
-        raise essay.Problem(
+        raise walkthrough.Problem(
             f"HAND_Z is {z.shape} and HAND_Q {q.shape}: make both one row, with a number for each class"
         )
     p = forward_loops(z)
@@ -196,7 +196,7 @@ def four_rungs():
         yield "TensorFlow primitives", lambda: tensorflow_primitives(*case)
         yield "the layer, compiled", compiled_layer(*case)
 
-    proofs.climb(rungs(), names=("p", "dL/dz", "cross-entropy", "p - q"))
+    checks.climb(rungs(), names=("p", "dL/dz", "cross-entropy", "p - q"))
 
 
 def squares_case(forward, backward):
@@ -216,18 +216,18 @@ def gradients():
     """The backward pass, checked by the forward pass."""
     print("   Finite differences: one logit moved a little either way, and the loss watched.\n")
     print("   through the Jacobian, L = 1/2 sum (p - t)^2")
-    proofs.prove_gradients(*squares_case(forward_numpy, backward_numpy)[1:])
+    checks.prove_gradients(*squares_case(forward_numpy, backward_numpy)[1:])
     print("\n   softmax and cross-entropy together, dL/dz = p - q")
-    proofs.prove_gradients(*cross_entropy_case())
+    checks.prove_gradients(*cross_entropy_case())
     print("\n   Taylor: all logits moved together, by a smaller and smaller step in one direction.\n")
-    proofs.prove_taylor(*cross_entropy_case())
+    checks.prove_taylor(*cross_entropy_case())
 
 
 def mistakes():
     """What goes wrong, and which check sees it."""
     right = squares_case(forward_numpy, backward_numpy)[0]
     with np.errstate(over="ignore", invalid="ignore"):
-        proofs.print_mistakes(right, {
+        checks.print_mistakes(right, {
             "no maximum subtracted, z + 1000": squares_case(overflowing_forward, backward_numpy),
             "softmax over the wrong axis": squares_case(wrong_axis_forward, wrong_axis_backward),
             "softmax applied twice": twice_case(),
@@ -277,15 +277,15 @@ def figure():
     """Logits, exponentials, probabilities and p - q as bars; below, the same logits at several temperatures."""
     names, z = list(FIGURE_Z), np.array([list(FIGURE_Z.values())])
     p, q = forward_numpy(z), np.eye(len(names))[:1]
-    slide = pictures.new_slide()
+    slide = figures.new_slide()
     above, below = slide.subfigures(2, 1)
-    pictures.heading(above, f"Softmax: scores become probabilities, and the gradient is p − q (“{names[0]}” is right)")
-    pictures.heading(below, "Temperature: softmax(z / T) is sharp when cold, flat when hot; the order never changes")
+    figures.heading(above, f"Softmax: scores become probabilities, and the gradient is p − q (“{names[0]}” is right)")
+    figures.heading(below, "Temperature: softmax(z / T) is sharp when cold, flat when hot; the order never changes")
     stages = ("z, the logits", z), ("exp(z)", np.exp(z)), ("p = exp(z) / sum", p), ("∂L/∂z = p − q", p - q)
     for axes, (title, values) in zip(above.subplots(1, 4), stages):
-        pictures.bars(axes, names, values[0], title)
+        figures.bars(axes, names, values[0], title)
     for axes, t in zip(below.subplots(1, len(TEMPERATURES), sharey=True), TEMPERATURES):
-        pictures.bars(axes, names, forward_numpy(z / t)[0], f"T = {number(t)}")
+        figures.bars(axes, names, forward_numpy(z / t)[0], f"T = {number(t)}")
     return slide
 
 
@@ -302,13 +302,13 @@ def on_your_network(trained):
     print(f"   dL/dz[{label}]: L = -log p[{label}], so dL/dp[{label}] = -1/p, and every other dL/dp is 0")
     print(f"   -1/p times the Jacobian's p (1 - p) = {-1 / p[label]:.6f} * {p[label] * (1 - p[label]):.6f}")
     print(f"   all together {p[label] - 1:.6f};  the tape says {dz[label]:.6f}")
-    slide = pictures.new_slide()
+    slide = figures.new_slide()
     seen, *charts = slide.subplots(1, 4)
-    pictures.image(seen, trained.picture, f"{trained.class_names[label]}")
+    figures.image(seen, trained.picture, f"{trained.class_names[label]}")
     for axes, values, title in zip(charts, (z, p, p - q), ("z, the logits", "p", "∂L/∂z = p − q")):
-        pictures.bars(axes, trained.class_names, values, title, lying=True)
+        figures.bars(axes, trained.class_names, values, title, lying=True)
     return slide
 
 
 if __name__ == "__main__":
-    sys.exit(essay.tell(globals(), figure, on_your_network))
+    sys.exit(walkthrough.tell(globals(), figure, on_your_network))

@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import settings
 
-from core import devices, shapes10
+from core import devices
+from core.data import shapes10
 from core.data import DataSet
 
 tf = devices.import_tensorflow()

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from analysis.detectors.code import schedule
-from analysis.run import Run
-from core import logs, runs
+from analysis.diagnosis.detectors.code import schedule
+from analysis.support.run import Run
+from core.run import logs, run_folder
 
 KERNELS = {"conv1": 864, "conv2": 18_432, "dense": 5_120}  # weights in each
 FORWARD = ("conv1", "relu1", "conv2", "relu2", "dense")
@@ -40,7 +40,7 @@ class MadeRun:
         self.steps["loss"][0] = 2.31
         at = t[per_epoch - 1 :: per_epoch]
         train = 0.45 + 1.8 * np.exp(-at / 150)
-        self.exams = {
+        self.evaluations = {
             "epoch": np.arange(1, epochs + 1),
             "step": at,
             "train_loss": train,
@@ -62,21 +62,21 @@ class MadeRun:
         of_kernels("gradient_rms", lambda layer: noise[layer] / KERNELS[layer] ** 0.5)
         of_kernels("weight_norm", lambda layer: STARTS[layer] * (1 + norms / total))
         of_kernels("update_ratio", lambda layer: 5e-3 * rate)
-        of_kernels("credit", lambda layer: -1e-3 * rate)
+        of_kernels("first_order_change", lambda layer: -1e-3 * rate)
         of_kernels("distance", lambda layer: norms / total)
         of_kernels("gradient_cosine", lambda layer: np.where(norms > 1, 0.1, 0.0))
-        looks = np.concatenate([[0], at])
-        for quantity, value in (("activation_mean", 0.3), ("activation_deviation", 1.0), ("zero_share", 0.4)):
-            self.layers[quantity] = {layer: (looks, np.full(len(looks), value)) for layer in FORWARD}
-        self.layers["dead_channels"] = {x: (looks, np.full(len(looks), 0.02)) for x in ("relu1", "relu2")}
-        self.layers["exam_disagreement"] = {"network": (at, np.full(epochs, 1e-7))}
+        measurements = np.concatenate([[0], at])
+        for quantity, value in (("activation_mean", 0.3), ("activation_std", 1.0), ("sparsity", 0.4)):
+            self.layers[quantity] = {layer: (measurements, np.full(len(measurements), value)) for layer in FORWARD}
+        self.layers["dead_channels"] = {x: (measurements, np.full(len(measurements), 0.02)) for x in ("relu1", "relu2")}
+        self.layers["evaluation_disagreement"] = {"network": (at, np.full(epochs, 1e-7))}
         self.layers["traces"] = {"network": (at, np.ones(epochs))}
         # A young network's answers, then better ones: [E,K,K], 1,000 test images a class.
-        self.confusions = np.stack([self.confusion(a) for a in self.exams["test_accuracy"]])
+        self.confusions = np.stack([self.confusion(a) for a in self.evaluations["test_accuracy"]])
 
     @staticmethod
     def confusion(accuracy: float) -> np.ndarray:
-        """Counts [K,K] of an exam with this accuracy whose errors go everywhere alike."""
+        """Counts [K,K] of an evaluation with this accuracy whose errors go everywhere alike."""
         counts = np.full((10, 10), round(1000 * (1 - accuracy)) // 9)
         np.fill_diagonal(counts, 0)
         np.fill_diagonal(counts, 1000 - counts.sum(axis=1))
@@ -84,22 +84,22 @@ class MadeRun:
 
     def cut(self, step: int) -> "MadeRun":
         """The same run, interrupted after this step."""
-        for table in (self.steps, self.exams):
+        for table in (self.steps, self.evaluations):
             kept = table["step"] <= step
             table.update({name: values[kept] for name, values in table.items()})
         self.layers = {
             quantity: {layer: (at[at <= step], values[at <= step]) for layer, (at, values) in of.items()}
             for quantity, of in self.layers.items()
         }
-        self.confusions = self.confusions[: len(self.exams["step"])]
+        self.confusions = self.confusions[: len(self.evaluations["step"])]
         return self
 
     def write(self, runs_dir, name: str = "it") -> Run:
         """Write the folder and read it back."""
-        folder = runs.create(runs_dir, name)
-        runs.write_config(folder, self.config | {"run": name})
+        folder = run_folder.create(runs_dir, name)
+        run_folder.write_config(folder, self.config | {"run": name})
         log = logs.Logs(folder)
-        for file, table in ((logs.STEPS, self.steps), (logs.EPOCHS, self.exams)):
+        for file, table in ((logs.STEPS, self.steps), (logs.EPOCHS, self.evaluations)):
             for row in zip(*(table[column].tolist() for column in logs.COLUMNS[file])):
                 log.append(file, row)
         for step in self.steps["step"].tolist():
@@ -111,7 +111,7 @@ class MadeRun:
             for step, value in zip(steps.tolist(), values.tolist())
         ]
         log.layers(sorted(rows, key=lambda row: row[0]))
-        for step, counts in zip(self.exams["step"].tolist(), self.confusions.tolist()):
+        for step, counts in zip(self.evaluations["step"].tolist(), self.confusions.tolist()):
             for i, row in enumerate(counts):
                 for j, count in enumerate(row):
                     log.append(logs.PREDICTIONS, [step, i, j, count])

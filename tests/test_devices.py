@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from core import devices, recipes
+from core import devices
+from core.settings import recipes
 from core.devices import DeviceError, choose, standard_error_hidden
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -111,24 +112,24 @@ def test_pieces_share_the_threads(threads, pieces, each):
 
 
 @pytest.mark.parametrize(
-    ("gpus_found", "words", "pieces"),
+    ("gpus_found", "args", "pieces"),
     [
         (0, [], 2),
-        (0, ["--pieces", "3"], 3),
-        (0, ["--pieces", "1"], 1),
+        (0, ["--micro-batches", "3"], 3),
+        (0, ["--micro-batches", "1"], 1),
         (0, ["--eager"], 1),
         (0, ["--threads", "1"], 1),
         (0, ["--recipe", "modern"], 1),
-        (0, ["--recipe", "modern", "--pieces", "2"], 2),
+        (0, ["--recipe", "modern", "--micro-batches", "2"], 2),
         (1, [], 1),
         (1, ["--device", "cpu"], 2),
         (1, ["--device", "gpu"], 1),
     ],
 )
-def test_two_pieces_where_they_pay(gpus, monkeypatch, gpus_found, words, pieces):
+def test_two_pieces_where_they_pay(gpus, monkeypatch, gpus_found, args, pieces):
     gpus(gpus_found)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert devices.choose_pieces(recipes.parse(words).settings) == pieces
+    assert devices.choose_micro_batches(command_line.parse(args).settings) == pieces
 
 
 def test_the_environment_can_be_written_down():

@@ -7,12 +7,13 @@ import tensorflow as tf
 from gradients import normal
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from analysis.peers import keras_twin
+from analysis.benchmarks.baselines.keras_fit import keras_twin
 from core import layers, model, optimizers
-from core.batches import standardize
+from core.data.batches import standardize
 from core.layers import BatchNormalization, Convolution, Dropout, ReLU
 from core.losses import softmax_cross_entropy
-from core.recipes import BY_PICTURE, RECIPES, SPEED
+from core.settings.recipes import RECIPES
+from core.settings.settings import BY_PICTURE, SPEED
 
 NETWORKS = [*model.NETWORKS, "speed64"]
 every_network = pytest.mark.parametrize("network", NETWORKS)
@@ -314,7 +315,7 @@ def test_pieces_are_cut_first_to_last_and_none_is_lost():
 
 @pytest.mark.parametrize("network", ["classic", "modern"])
 def test_a_single_picture_passes_a_network_in_pieces(network):
-    """The smallest exam: one of the two pieces is empty."""
+    """The smallest evaluation: one of the two pieces is empty."""
     cnn = randomized(network)
     images = tf.constant(normal(1, *model.IMAGE_SHAPE))
     whole = cnn.logits(images, training=False)
@@ -327,11 +328,11 @@ def test_a_shape_that_does_not_fit_names_the_layer():
         build("classic").logits(tf.zeros([1, 16, 16, 3]), training=False)
 
 
-@pytest.mark.parametrize("words, change", [
+@pytest.mark.parametrize("args, change", [
     ({}, ("Whitening", 0)), ({"whitening_init": False}, ("Convolution", 24 * 13)),
 ])  # fmt: skip
-def test_the_parts_of_the_speed_network_can_be_switched_off(words, change):
-    network = model.build(dataclasses.replace(RECIPES["fast"], **words))
+def test_the_parts_of_the_speed_network_can_be_switched_off(args, change):
+    network = model.build(dataclasses.replace(RECIPES["fast"], **args))
     assert (type(network.layers[0]).__name__, network.layers[0].parameter_count) == change
     assert network.layers[0].output_shape((32, 32, 3)) == (31, 31, 24)
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 from gradients import normal
 
 from core import optimizers
-from core.optimizers import SGD, Adam, adam_update, sgd_update
-from core.recipes import Settings
+from core.optimizers import Adam, SGD, adam_update, sgd_update
+from core.settings.settings import Settings
 
 RATE, MOMENTUM, BETA1, BETA2, DECAY = 2.0**-6, 0.875, 0.875, 1 - 2.0**-10, 2.0**-5
 EPSILON = 1e-12  # Keras adds it before the correction of the bias, the paper and we after: too small to matter
@@ -116,14 +116,14 @@ def test_adam_is_the_formula_of_its_docstring():
 @pytest.mark.parametrize("make", [SGD, Adam])
 def test_every_weight_has_slots_of_its_own(make):
     optimizer = make(weights())
-    for slot, variables in optimizer.slots().items():
+    for slot, variables in optimizer.state().items():
         assert [v.shape for v in variables] == [w.shape for w in optimizer.parameters], slot
-    everything = [v for variables in optimizer.slots().values() for v in variables]
+    everything = [v for variables in optimizer.state().values() for v in variables]
     assert len({id(v) for v in everything}) == len(everything)
 
     zeros = [tf.zeros_like(w) for w in optimizer.parameters]
     optimizer.updates([zeros[0], tf.ones_like(zeros[1]), zeros[2]], RATE, tf.constant(1))
-    for variables in optimizer.slots().values():
+    for variables in optimizer.state().values():
         assert [bool(np.any(v.numpy())) for v in variables] == [False, True, False]
 
 
@@ -192,8 +192,8 @@ def test_orthogonalized_keeps_weak_directions_short():
 def test_muon_by_its_formula():
     """Convolutions, without decay, are brought to length sqrt(Cout) and step orthogonally; the rest is SGD."""
     parameters = [tf.Variable(normal(3, 3, 4, 6)), tf.Variable(normal(5, 2)), tf.Variable(normal(6))]
-    muon = optimizers.Muon(parameters, momentum=0.6, weight_decay=0.1, shift_rate=4.0, rate_ratio=0.4)
-    sgd = SGD([tf.Variable(w) for w in parameters[1:]], 0.6, 0.1, shift_rate=4.0)
+    muon = optimizers.Muon(parameters, momentum=0.6, weight_decay=0.1, bias_lr_scale=4.0, rate_ratio=0.4)
+    sgd = SGD([tf.Variable(w) for w in parameters[1:]], 0.6, 0.1, bias_lr_scale=4.0)
     velocity = np.zeros((3, 3, 4, 6))
     for step in range(1, 4):
         g = [tf.constant(normal(*w.shape, seed=10 * step + k)) for k, w in enumerate(parameters)]
@@ -213,10 +213,10 @@ def test_muon_by_its_formula():
 
 
 def test_shifts_take_longer_steps():
-    """The same gradient: a vector moves shift_rate times as far as it does at 1, a kernel as far."""
+    """The same gradient: a vector moves bias_lr_scale times as far as it does at 1, a kernel as far."""
     steps = {}
     for rate in (1.0, 64.0):
-        optimizer = SGD(weights(), MOMENTUM, 0.0, shift_rate=rate)
+        optimizer = SGD(weights(), MOMENTUM, 0.0, bias_lr_scale=rate)
         steps[rate] = optimizer.updates(gradients(optimizer.parameters, 1), RATE, tf.constant(1))
     for slow, long in zip(steps[1.0], steps[64.0]):
         np.testing.assert_allclose(long, slow * (64 if slow.shape.rank < 2 else 1), rtol=1e-12)

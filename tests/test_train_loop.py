@@ -15,18 +15,20 @@ import pytest
 from runner import PROJECT, command, run, train
 
 import train_loop
-from core import checkpoints, data, logs, runs
-from core.recipes import RECIPES, Invocation, parse
+from core import data
+from core.run import checkpoints, logs, run_folder
+from core.settings.command_line import Invocation, parse
+from core.settings.recipes import RECIPES
 
 EXACT_FILES = (logs.STEPS, logs.EPOCHS, logs.LAYERS, logs.PREDICTIONS)
 SHORT = ("--epochs", 3, "--checkpoint-every", 7, "--weight-average", 0.75)  # 60 steps, the last 45 averaged
 
 
-def train_here(runs_dir, name, *words):
+def train_here(runs_dir, name, *args):
     """What `tests/runner.train` runs, in this process: TensorFlow is awake and the pictures are drawn already."""
     small = ["--recipe", "debug", "--no-eager", "--data", "shapes10", "--batch-size", 500]
-    words = [str(word) for word in (*([] if "--resume" in words else small), *words)]
-    return train_loop.train(parse(["--runs-dir", str(runs_dir), "--run", name, *words]))
+    args = [str(word) for word in (*([] if "--resume" in args else small), *args)]
+    return train_loop.train(parse(["--runs-dir", str(runs_dir), "--run", name, *args]))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,12 +62,12 @@ def straight(runs_dir, already_awake):
     return runs_dir / "straight"
 
 
-def start_and_wait(runs_dir, name, steps, *words):
+def start_and_wait(runs_dir, name, steps, *args):
     """Start a run in the background; return the process once `steps` steps are logged and a checkpoint is there."""
     process = subprocess.Popen(
         command(
             "train_loop.py", "--recipe", "debug", "--no-eager", "--data", "shapes10", "--batch-size", 500,
-            "--runs-dir", runs_dir, "--run", name, *words,
+            "--runs-dir", runs_dir, "--run", name, *args,
         ),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -117,9 +119,9 @@ def test_same_seed_same_bytes_other_seed_other_bytes(runs_dir, straight):
 
 
 def test_a_run_ends_at_the_mean_of_its_last_weights(runs_dir):
-    words = ("--steps", 8, "--checkpoint-every", 1)
-    train_here(runs_dir, "last", *words)
-    train_here(runs_dir, "mean", *words, "--weight-average", 0.5)
+    args = ("--steps", 8, "--checkpoint-every", 1)
+    train_here(runs_dir, "last", *args)
+    train_here(runs_dir, "mean", *args, "--weight-average", 0.5)
     last, mean = (
         [checkpoints.newest(runs_dir / name, not_after=step).tensors for step in (5, 6, 7, 8)]
         for name in ("last", "mean")
@@ -129,19 +131,19 @@ def test_a_run_ends_at_the_mean_of_its_last_weights(runs_dir):
     for name in names:
         np.testing.assert_array_equal(mean[-2][name], last[-2][name], err_msg="until then nothing is different")
         np.testing.assert_allclose(mean[-1][name], np.mean([w[name] for w in last], axis=0), rtol=1e-5, atol=1e-7)
-    exams = [logs.read(runs_dir / name, logs.EPOCHS)["test_loss"][-1] for name in ("last", "mean")]
-    assert exams[0] != exams[1]
+    evaluations = [logs.read(runs_dir / name, logs.EPOCHS)["test_loss"][-1] for name in ("last", "mean")]
+    assert evaluations[0] != evaluations[1]
 
 
 @pytest.mark.parametrize("network", ["classic", "speed64"])
 def test_pieces_that_race_give_the_same_bytes(runs_dir, network):
     """Which piece of a batch is done first is chance; what comes out must not be, nor what batch norm measured."""
-    words = ("--network", network, "--batch-size", 50, "--steps", 30, "--pieces")
+    args = ("--network", network, "--batch-size", 50, "--steps", 30, "--micro-batches")
     race, another, alone = (f"{name}-{network}" for name in ("race", "another-race", "no-race"))
     for name in (race, another):
-        train_here(runs_dir, name, *words, 2)
+        train_here(runs_dir, name, *args, 2)
     assert_same_run(runs_dir / race, runs_dir / another)
-    train_here(runs_dir, alone, *words, 1)
+    train_here(runs_dir, alone, *args, 1)
     losses = [logs.read(runs_dir / name, logs.STEPS)["loss"] for name in (race, alone)]
     assert (losses[0] != losses[1]).any()
     if network == "classic":
@@ -188,17 +190,17 @@ def test_a_run_with_only_damaged_checkpoints_is_refused(runs_dir):
 
 def test_killed_before_its_exam_an_epoch_sits_it_on_resume(runs_dir, straight):
     """The checkpoint of an epoch's end is there, its row in epochs.csv is not."""
-    train_here(runs_dir, "no-exam", *SHORT, "--stop-at", 40)
-    epochs = runs_dir / "no-exam" / logs.EPOCHS
+    train_here(runs_dir, "no-evaluation", *SHORT, "--stop-at", 40)
+    epochs = runs_dir / "no-evaluation" / logs.EPOCHS
     epochs.write_text("".join(epochs.read_text().splitlines(keepends=True)[:-1]))
-    predictions = runs_dir / "no-exam" / logs.PREDICTIONS
+    predictions = runs_dir / "no-evaluation" / logs.PREDICTIONS
     predictions.write_text("".join(predictions.read_text().splitlines(keepends=True)[:-37]))  # half of it was written
-    train_here(runs_dir, "no-exam", "--resume")
-    assert_same_run(straight, runs_dir / "no-exam")
+    train_here(runs_dir, "no-evaluation", "--resume")
+    assert_same_run(straight, runs_dir / "no-evaluation")
 
 
 def test_a_signal_during_the_save_of_an_epoch_end_loses_no_exam(runs_dir, straight, monkeypatch):
-    """It comes after the loop has looked for it: the exam is sat, and the next step is the last."""
+    """It comes after the loop has looked for it: the evaluation is sat, and the next step is the last."""
     save = checkpoints.save
 
     def interrupted_save(folder, step, *rest):
@@ -215,7 +217,7 @@ def test_a_signal_during_the_save_of_an_epoch_end_loses_no_exam(runs_dir, straig
 
 
 def test_two_processes_in_one_run_folder(runs_dir, straight):
-    with runs.held(straight):
+    with run_folder.held(straight):
         done = run("train_loop.py", "--runs-dir", runs_dir, "--run", "straight", "--resume", status=1)
     assert f"process {os.getpid()} is training in it" in done.stderr and done.stderr.count("\n") == 1
 
@@ -241,7 +243,7 @@ def test_what_a_run_leaves(straight):
     right = predictions["count"].reshape(3, 10, 10).trace(axis1=1, axis2=2)
     np.testing.assert_allclose(right / 2000, epochs["test_accuracy"])
     assert len(logs.read(straight, logs.TIMING)["step"]) == 60
-    config = runs.read_config(straight)
+    config = run_folder.read_config(straight)
     assert config["settings"]["batch_size"] == 500 and config["data"]["title"] == "shapes10"
     assert config["data"]["train_class_counts"] == [1000] * 10 and config["data"]["test_images_in_training"] == 0
     for key in ("tensorflow", "numpy", "python", "threads", "device", "precision", "git_commit"):
@@ -270,7 +272,7 @@ def test_one_trace_of_each_compiled_function(tmp_path, monkeypatch):
     made = compiled_functions(monkeypatch)
     train_here(tmp_path, "uneven", "--batch-size", 384, "--epochs", 2)
     counts = [function.experimental_get_tracing_count() for function in made]
-    assert counts[:2] == [1, 1] and set(counts) == {0, 1}, "the step, the exam; probes that nobody asked are not traced"
+    assert counts[:2] == [1, 1] and set(counts) == {0, 1}, "the step, the evaluation; probes that nobody asked are not traced"
 
 
 def resident_megabytes():
@@ -299,13 +301,13 @@ def test_eager_equals_graph(tmp_path):
 GOLDEN = [2.28381, 3.20622, 3.49997, 3.54609, 2.48612, 2.71754, 2.51063, 2.80130, 2.70308, 2.69857]
 
 
-@pytest.mark.parametrize(("seconds", "looks"), [(1e9, [4]), (-1.0, [1, 2, 3, 4])])
-def test_long_steps_are_shown_before_fifty_of_them_are_over(tmp_path, monkeypatch, seconds, looks):
+@pytest.mark.parametrize(("seconds", "measurements"), [(1e9, [4]), (-1.0, [1, 2, 3, 4])])
+def test_long_steps_are_shown_before_fifty_of_them_are_over(tmp_path, monkeypatch, seconds, measurements):
     seen = []
     monkeypatch.setattr(logs, "LATE", seconds)
     monkeypatch.setattr(train_loop.terminal.Progress, "update", lambda self, step, numbers: seen.append(step))
     train_here(tmp_path, "long", "--steps", 4)
-    assert seen == looks
+    assert seen == measurements
 
 
 def test_golden_losses_of_ten_steps(tmp_path):
@@ -335,7 +337,7 @@ def test_make_debug_is_that_command():
 
 
 @pytest.mark.parametrize(
-    "words, sentence",
+    "args, sentence",
     [
         (["--run", "straight"], "exists; choose another name"),
         (["--run", "nobody", "--resume"], "nobody: no such run"),
@@ -346,9 +348,9 @@ def test_make_debug_is_that_command():
         (["--data", "shapes10", "--batch-size", "10001"], "larger than the 10000 training images"),
     ],
 )
-def test_bad_use_gets_one_line(runs_dir, straight, words, sentence, capsys):
+def test_bad_use_gets_one_line(runs_dir, straight, args, sentence, capsys):
     try:
-        status = train_loop.main(parse(["--runs-dir", str(runs_dir), *words]))
+        status = train_loop.main(parse(["--runs-dir", str(runs_dir), *args]))
     except SystemExit as stopped:
         status = stopped.code
     out, err = capsys.readouterr()
@@ -373,7 +375,7 @@ def test_a_short_run_on_real_pictures(tmp_path):
     run("train_loop.py", "--data", "cifar10", "--steps", 100, "--runs-dir", tmp_path, "--run", "real")
     epochs = logs.read(tmp_path / "real", logs.EPOCHS)
     assert epochs["test_accuracy"][-1] > 0.3 and epochs["test_loss"][-1] < 1.95
-    assert runs.read_config(tmp_path / "real")["data"]["train_images"] == 50_000
+    assert run_folder.read_config(tmp_path / "real")["data"]["train_images"] == 50_000
 
 
 BROKEN = ("--recipe", "classic", "--no-eager", "--data", "shapes10", "--batch-size", 50, "--learning-rate", 1e8)
@@ -386,7 +388,7 @@ tf = devices.import_tensorflow()
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 import train_loop
-settings = recipes.parse(["--recipe", "debug", "--no-eager", "--precision", "float32"]).settings
+settings = command_line.parse(["--recipe", "debug", "--no-eager", "--precision", "float32"]).settings
 pictures, losses = data.load("shapes10"), []
 for device in ("/CPU:0", "/CPU:1"):
     with tf.device(device):
@@ -401,15 +403,15 @@ print(losses[0] == losses[1])
 
 
 def test_all_of_it_lives_and_happens_on_the_device_that_was_chosen():
-    """Two logical devices stand in for a processor and a GPU: pictures, weights, slots, step and exam are on one."""
+    """Two logical devices stand in for a processor and a GPU: pictures, weights, slots, step and evaluation are on one."""
     done = subprocess.run([sys.executable, "-c", ON_ANOTHER_DEVICE], cwd=PROJECT, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["{'0'}", "{'1'}", "True"], done.stdout + done.stderr
 
 
 def test_numbers_that_are_not_finite_stop_the_run(runs_dir, capsys):
     """With the step, the rate and the layer in one line; nothing after that step in the log, nothing broken saved."""
-    words = [str(word) for word in (*BROKEN, "--steps", 60, "--warmup", 0.5, "--checkpoint-every", 1)]
-    assert train_loop.main(parse(["--runs-dir", str(runs_dir), "--run", "broken", *words])) == 1
+    args = [str(word) for word in (*BROKEN, "--steps", 60, "--warmup", 0.5, "--checkpoint-every", 1)]
+    assert train_loop.main(parse(["--runs-dir", str(runs_dir), "--run", "broken", *args])) == 1
     err = capsys.readouterr().err
     steps = logs.read(runs_dir / "broken", logs.STEPS)
     last = steps["step"][-1]
@@ -442,7 +444,7 @@ def test_a_number_lost_by_chance_is_told_from_one_lost_by_training(runs_dir, str
         return replace(training, one_step=one_step)
 
     monkeypatch.setattr(train_loop, "prepare", struck_at_step_25)
-    with pytest.raises(runs.RunError) as told:
+    with pytest.raises(run_folder.RunError) as told:
         train_here(runs_dir, "struck", *SHORT)
     assert re.search(r"at step 25 .*same step is finite.*step-00000021; --resume goes on", str(told.value)), told.value
     monkeypatch.setattr(train_loop, "prepare", healthy)

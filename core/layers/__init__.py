@@ -1,9 +1,9 @@
 """The layers a network is built of.
 
-One file a layer; the same name in tests/layers/ and, but for whitening and scale, in layers_explained/. Beside
-them kernel_gradient.py, the way back through a convolution.
+One file a layer, with the same name in layers_explained/ and tests/layers/. A layer is written as its
+formula says; faster ways to compute the same function are in core/speed/.
 
-The legend, here once: N images in a batch, H and W rows and columns, Cin and Cout channels in
+The legend for all shapes: N images in a batch, H and W rows and columns, Cin and Cout channels in
 and out, kh and kw rows and columns of a kernel, s stride, K classes. Images are [N,H,W,C].
 """
 
@@ -15,11 +15,9 @@ from core.layers.flatten import Flatten
 from core.layers.layer import Layer
 from core.layers.normalization import BatchNormalization
 from core.layers.pooling import AveragePooling, MaxPooling
-from core.layers.scale import Scale
 from core.layers.softmax import Softmax
-from core.layers.whitening import Whitening
 
 __all__ = [
     "AveragePooling", "BatchNormalization", "Convolution", "Dense", "Dropout", "Flatten",
-    "GELU", "Layer", "MaxPooling", "ReLU", "Scale", "Softmax", "Whitening",
+    "GELU", "Layer", "MaxPooling", "ReLU", "Softmax",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Dense: every output sees every input."""
+"""Dense: every output depends on every input."""
 
 import math
 
@@ -12,7 +12,7 @@ from core.layers.layer import Layer
 class Dense(Layer):
     """y[n,o] = b[o] + sum over i of  x[n,i] * W[i,o];   y = x W + b.
 
-    [N,in] -> [N,out]; kernel W [in,out], bias b [out]. W starts as N(0, gain^2 / in), b as zeros.
+    [N,in] -> [N,out]; kernel W [in,out], bias b [out]. Initialization: W ~ N(0, gain^2 / in), b = 0.
     """
 
     def __init__(
@@ -22,10 +22,8 @@ class Dense(Layer):
         super().__init__(name)
         self.in_features, self.out_features = in_features, out_features
         key = random_streams.stream(seed, f"{name}/kernel")
-        deviation = gain / math.sqrt(in_features)
-        self.kernel = tf.Variable(
-            random_streams.normal(key, [in_features, out_features], deviation, dtype), name="kernel"
-        )
+        std = gain / math.sqrt(in_features)
+        self.kernel = tf.Variable(random_streams.normal(key, [in_features, out_features], std, dtype), name="kernel")
         self.bias = tf.Variable(tf.zeros([out_features], dtype), name="bias") if use_bias else None
 
     def __call__(self, x, training, step=None):  # noqa: D102

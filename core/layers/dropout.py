@@ -1,4 +1,4 @@
-"""Dropout: in training, each number is silenced with probability rate; at test nothing happens."""
+"""Dropout: in training, each number is set to 0 with probability rate; in evaluation nothing happens."""
 
 import math
 
@@ -11,12 +11,10 @@ from core.layers.layer import Layer
 class Dropout(Layer):
     """In training y = x m / (1 - rate), m Bernoulli(1 - rate) for each number; else y = x.
 
-    Any shape -> the same shape. Dividing by 1 - rate keeps the mean, so that the test pass needs
-    no correction (Srivastava et al. 2014, "inverted"). The mask is a function of (seed, layer
-    name, step): the same step always silences the same numbers.
+    Any shape -> the same shape. Dividing by 1 - rate keeps the mean, so that evaluation needs no correction
+    (Srivastava et al. 2014; "inverted dropout"). The mask m is a function of (seed, layer name, step): the
+    same step always drops the same numbers.
     """
-
-    in_pieces = False  # one mask is drawn for the whole batch; every piece would have the same
 
     def __init__(self, name: str, rate: float, seed: int = 0):
         super().__init__(name)
@@ -35,5 +33,5 @@ class Dropout(Layer):
         return tf.where(kept, x / (1 - self.rate), tf.zeros_like(x))
 
     def flops(self, input_shape):
-        """None at test, which is what FLOPs an image are counted for."""
+        """None in evaluation mode, for which FLOPs an image are counted."""
         return 0 * math.prod(input_shape)

@@ -1,4 +1,4 @@
-"""Flatten: the end of the picture; from here on there are only features."""
+"""Flatten: feature maps become one vector an image."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What every layer promises: how it is called, what it holds, what shape and what work it makes.
+"""The base class of the layers: how a layer is called, its variables, its output shape, its cost.
 
 There is no magic here: a layer creates its variables in its own __init__, from sizes it was
 given, and its __call__ is the only code between the input and the output.
@@ -13,21 +13,20 @@ class Layer(tf.Module):
     """A named step of the forward pass.
 
     Calling it: `layer(x, training, step)`. `training` is required because dropout and batch
-    normalisation do two different things; `step` (int32 scalar, 1 for the first) only matters
+    normalization do two different things; `step` (int32 scalar, 1 for the first) only matters
     to layers that draw random numbers. The other layers ignore both.
 
     A layer computes in the dtype of its input: the variables stay in theirs (float32; float64
     in gradient checks) and are cast where they are used. That is all there is to mixed precision.
     """
 
-    kernel_size = 1  # rows (and columns) of the input that one output position sees
+    kernel_size = 1  # rows (and columns) of the input that one output position depends on
     stride = 1  # rows (and columns) of the input between two output positions
-    is_activation = False  # a bend: its channels can fall silent for good
-    in_pieces = True  # may be given a batch piece by piece (core/model.py, CNN)
+    is_activation = False  # True for nonlinearities: their units can die
 
     def __call__(self, x: tf.Tensor, training: bool, step: tf.Tensor | None = None) -> tf.Tensor:
         """The layer's output for the input x."""
-        raise TypeError(f"{type(self).__name__} does not say what it computes: give it a __call__")
+        raise TypeError(f"{type(self).__name__} has no __call__")
 
     @property
     def parameters(self) -> list[tf.Variable]:
@@ -36,7 +35,7 @@ class Layer(tf.Module):
 
     @property
     def statistics(self) -> list[tf.Variable]:
-        """The variables that are measured instead of learned (batch norm's moving averages)."""
+        """The non-trainable variables: batch norm's moving averages."""
         return []
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -53,7 +52,7 @@ class Layer(tf.Module):
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers the optimizer moves."""
+        """How many numbers are learned."""
         return sum(math.prod(variable.shape) for variable in self.parameters)
 
     def check_channels(self, x: tf.Tensor, rank: int, channels: int, meaning: str) -> None:

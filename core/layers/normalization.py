@@ -1,16 +1,16 @@
-"""Batch normalisation: every channel gets mean 0 and deviation 1 over the batch, then a learned scale and shift."""
+"""Batch normalization: each channel gets mean 0 and standard deviation 1 over the batch, then a learned gamma and beta."""
 
 import tensorflow as tf
 
 from core.layers.layer import Layer
 
-EPSILON = 1e-3  # TensorFlow's fused kernel takes nothing below 1.001e-5; 1e-3 is Keras's choice too
+EPSILON = 1e-3  # Keras's choice too
 
 
 def batch_moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean m[c] and variance v[c] of each channel over a batch.  [N,H,W,C] -> [C], [C].
 
-    v = mean of (x - m)^2, and never mean(x^2) - m^2, which loses every digit when m is large.
+    v = mean of (x - m)^2. The shortcut mean(x^2) - m^2 loses every digit when m is large.
     """
     mean = tf.reduce_mean(x, axis=[0, 1, 2])
     variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=[0, 1, 2])
@@ -27,12 +27,10 @@ class BatchNormalization(Layer):
 
     In training m and v are those of the batch, and the moving averages follow them:
     moving <- momentum moving + (1 - momentum) batch, where the batch variance is the unbiased one
-    (v n/(n-1), n = N H W). At test m and v are the moving averages.
+    (v n/(n-1), n = N H W). In evaluation m and v are the moving averages.
 
-    gamma [C] starts at 1 and beta [C] at 0 (learned); moving mean at 0, moving variance at 1 (measured).
+    gamma [C] starts at 1 and beta [C] at 0 (learned); moving mean at 0, moving variance at 1 (not learned).
     use_scale=False leaves gamma at 1: before a ReLU the next convolution can scale as well.
-    Given a batch in pieces, each piece has its own m and v and moves the averages: the "ghost batch
-    normalization" of Hoffer et al. 2017.
     """
 
     def __init__(
@@ -50,37 +48,19 @@ class BatchNormalization(Layer):
 
     def __call__(self, x, training, step=None):  # noqa: D102
         self.check_channels(x, rank=4, channels=self.channels, meaning="channels")
-        if not training:
-            return self.normalized(x, self.moving_mean, self.moving_variance)
-        y, mean, variance = self.normalized_by_batch(x)
+        wide = tf.cast(x, self.beta.dtype)  # a mean in bfloat16 would have three digits
+        if training:
+            mean, variance = batch_moments(wide)
+            count = tf.cast(tf.size(x) / self.channels, variance.dtype)  # n = N H W
+            self.update_moving_averages(mean, variance * count / tf.maximum(count - 1, 1))
+        else:
+            mean, variance = self.moving_mean, self.moving_variance
+        return tf.cast(normalize(wide, mean, variance, self.gamma, self.beta, self.epsilon), x.dtype)
+
+    def update_moving_averages(self, mean, variance):
+        """Moving <- momentum moving + (1 - momentum) batch, for the mean and the unbiased variance of a batch."""
         self.moving_mean.assign(self.momentum * self.moving_mean + (1 - self.momentum) * mean)
         self.moving_variance.assign(self.momentum * self.moving_variance + (1 - self.momentum) * variance)
-        return y
-
-    def normalized_by_batch(self, x):
-        """(y, batch mean, unbiased batch variance). The formula above, or the fused kernel that is it.
-
-        The kernel makes one pass over memory where the formula makes five. It has no float64, so
-        gradient checks run the formula; a test holds the two to the same numbers and gradients.
-        """
-        if x.dtype == tf.float64:
-            mean, variance = batch_moments(x)
-            count = tf.cast(tf.size(x) / self.channels, x.dtype)
-            y = normalize(x, mean, variance, self.gamma, self.beta, self.epsilon)
-            return y, mean, variance * count / tf.maximum(count - 1, 1)
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=x, scale=self.gamma, offset=self.beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
-        )
-        return y, mean, variance
-
-    def normalized(self, x, mean, variance):
-        """Y with given statistics."""
-        if x.dtype == tf.float64:
-            return normalize(x, mean, variance, self.gamma, self.beta, self.epsilon)
-        return tf.raw_ops.FusedBatchNormV3(
-            x=x, scale=self.gamma, offset=self.beta, mean=mean, variance=variance,
-            epsilon=self.epsilon, is_training=False,
-        )[0]  # fmt: skip
 
     @property
     def parameters(self):  # noqa: D102

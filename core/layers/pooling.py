@@ -39,8 +39,8 @@ class Pooling(Layer):
 class MaxPooling(Pooling):
     """y[n,i,j,c] = max over u,v of  x[n, s*i+u-p, s*j+v-p, c].   [N,H,W,C] -> [N,H',W',C].
 
-    The gradient goes whole to the place the maximum came from (the first one when several tie)
-    and to no other. Padding SAME never wins: it counts as minus infinity.
+    The whole gradient goes to the position of the maximum (the first one of several equal ones).
+    Padding SAME counts as minus infinity.
     """
 
     def __call__(self, x, training, step=None):  # noqa: D102
@@ -51,7 +51,7 @@ class MaxPooling(Pooling):
 class AveragePooling(Pooling):
     """y[n,i,j,c] = mean over u,v of  x[n, s*i+u-p, s*j+v-p, c].   [N,H,W,C] -> [N,H',W',C].
 
-    The gradient is shared out equally. With padding SAME the mean is over the numbers that are
+    The gradient is divided equally. With padding SAME the mean is over the numbers that are
     inside the image, not over the padding.
     """
 

@@ -6,8 +6,9 @@ from made_runs import MadeRun
 from matplotlib import pyplot
 from runner import run
 
-from analysis import common, curvature
-from analysis.run import NotMeasured
+from analysis import curvature
+from analysis.support import common
+from analysis.support.run import NotMeasured
 
 STEPS = np.array([1, 2, 5, 10, 20, 50, 100])
 
@@ -33,33 +34,33 @@ def says(tmp_path, draw, **quantities) -> str:
 
 
 def test_curvature_is_counted_against_two_over_the_rate(tmp_path):
-    words = says(tmp_path, curvature.draw_curvature, curvature=[10, 20, 30, 60, 51, 49, 12])  # 2 / 0.04 = 50
-    assert "Median 30, highest 60 at step 10; above 2 / learning rate in 2 of 7 measurements. The red" in words
-    assert "not a verdict" in words and "momentum" in words
+    args = says(tmp_path, curvature.draw_curvature, curvature=[10, 20, 30, 60, 51, 49, 12])  # 2 / 0.04 = 50
+    assert "Median 30, highest 60 at step 10; above 2 / learning rate in 2 of 7 measurements. The red" in args
+    assert "not a verdict" in args and "momentum" in args
 
 
 def test_a_negative_curvature_is_drawn_and_counted(tmp_path):
-    words = says(tmp_path / "a", curvature.draw_curvature, curvature=[10, -5, 30, -60, 51, 49, 12])
-    assert "below zero in 2" in words
+    args = says(tmp_path / "a", curvature.draw_curvature, curvature=[10, -5, 30, -60, 51, 49, 12])
+    assert "below zero in 2" in args
     assert "below zero in 7" in says(tmp_path / "b", curvature.draw_curvature, curvature=-1.0)
 
 
 def test_promises_against_outcomes(tmp_path):
-    words = says(
+    args = says(
         tmp_path, curvature.draw_scatter, predicted_change=[-0.4, -0.2, -0.1, -0.1, -0.1, -0.05, -0.05],
         actual_change=[-0.2, -0.3, 0.1, -0.05, -0.05, -0.04, -0.06],
     )  # fmt: skip
-    assert "7 steps measured: on the step's own batch the loss fell in 6 and rose in 1. In 5 it did less" in words
-    assert "Sum of the promises -1, of what came -0.6" in words
+    assert "7 steps measured: on the step's own batch the loss fell in 6 and rose in 1. In 5 it did less" in args
+    assert "Sum of the promises -1, of what came -0.6" in args
     assert "Sum of the promises 0" in says(tmp_path / "b", curvature.draw_scatter, predicted_change=0, actual_change=0)
 
 
 def test_step_quality_and_its_shares(tmp_path):
-    words = says(tmp_path / "a", curvature.draw_quality, step_quality=[1, 0.9, 0.8, 0.4, 0.2, -0.5, 0.7])
-    assert "Median 0.70" in words
-    assert "57 % of the measured steps reached 0.5, 29 % lie between 0 and 0.5" in words and "14 % below 0" in words
-    words = says(tmp_path / "b", curvature.draw_quality, step_quality=[1, 1, 1, 1, 1, 1, 5000])
-    assert "57" not in words and "100 % of the measured steps reached 0.5" in words
+    args = says(tmp_path / "a", curvature.draw_quality, gain_ratio=[1, 0.9, 0.8, 0.4, 0.2, -0.5, 0.7])
+    assert "Median 0.70" in args
+    assert "57 % of the measured steps reached 0.5, 29 % lie between 0 and 0.5" in args and "14 % below 0" in args
+    args = says(tmp_path / "b", curvature.draw_quality, gain_ratio=[1, 1, 1, 1, 1, 1, 5000])
+    assert "57" not in args and "100 % of the measured steps reached 0.5" in args
 
 
 @pytest.mark.parametrize(
@@ -68,8 +69,8 @@ def test_step_quality_and_its_shares(tmp_path):
 def test_the_noise_scale_is_a_ratio_of_means(tmp_path, noise, meaning):
     """Mean of S over mean of G2, not the mean of the quotients: single G2 may be negative."""
     signal = np.array([0.3, -0.1, 0.2, 0.3, -0.1, 0.2, 0.6])  # mean 0.2
-    words = says(tmp_path, curvature.draw_noise, noise_g2=signal, noise_s=noise)
-    assert f"over all 7 measurements: {noise / 0.2:,.0f} images" in words and meaning in words
+    args = says(tmp_path, curvature.draw_noise, noise_g2=signal, noise_s=noise)
+    assert f"over all 7 measurements: {noise / 0.2:,.0f} images" in args and meaning in args
 
 
 def test_too_little_signal_is_said_and_not_drawn(tmp_path):
@@ -78,7 +79,7 @@ def test_too_little_signal_is_said_and_not_drawn(tmp_path):
 
 
 def test_the_script_draws_what_is_there_and_names_what_is_not(tmp_path):
-    made_run(curvature=20.0, step_quality=0.8, predicted_change=-0.1, actual_change=-0.08).write(tmp_path)
+    made_run(curvature=20.0, gain_ratio=0.8, predicted_change=-0.1, actual_change=-0.08).write(tmp_path)
     done = run("analysis/curvature.py", "--runs-dir", tmp_path)
     assert (tmp_path / "it" / "curvature.png").stat().st_size > 50_000
     assert "Step quality over the run: Median 0.80" in done.stdout

@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 from runner import run
 
-from analysis import common, curves
-from core import logs, runs
+from analysis import curves
+from analysis.support import common
+from core.run import logs, run_folder
 
 
 def write_run(runs_dir, name, train=(), test=(), losses=None, test_images=10_000, total_epochs=None, holdout=False):
     """A run folder with ten steps an epoch; train and test are (loss, accuracy) of each epoch."""
-    folder = runs.create(runs_dir, name)
+    folder = run_folder.create(runs_dir, name)
     losses = np.linspace(2.3, 1, 10 * max(len(test), 1)) if losses is None else losses
     config = {
         "run": name, "settings": {"holdout": holdout}, "steps_per_epoch": 10,
         "total_steps": 10 * (total_epochs or max(len(test), 1)),
         "data": {"title": "shapes10", "test_images": test_images},
     }  # fmt: skip
-    runs.write_config(folder, config)
+    run_folder.write_config(folder, config)
     log = logs.Logs(folder)
     for step, loss in enumerate(losses, start=1):
         log.append(logs.STEPS, [step, (step - 1) // 10 + 1, float(loss), 0.5, 0.1, 1.0])
@@ -34,24 +35,24 @@ def says(tmp_path, **numbers) -> str:
 
 
 def test_still_improving(tmp_path):
-    words = says(tmp_path, train=[(1.5, 0.5), (1.2, 0.6), (1.0, 0.7)], test=[(1.5, 0.5), (1.2, 0.6), (1.0, 0.7)])
-    assert "after 3 epochs, test accuracy 70.0 % ± 0.5 on shapes10, train 70.0 %: a gap of 0.0 points" in words
-    assert "The last epoch is the best one so far. Still improving: +10.0 points in the last 1 epoch." in words
+    args = says(tmp_path, train=[(1.5, 0.5), (1.2, 0.6), (1.0, 0.7)], test=[(1.5, 0.5), (1.2, 0.6), (1.0, 0.7)])
+    assert "after 3 epochs, test accuracy 70.0 % ± 0.5 on shapes10, train 70.0 %: a gap of 0.0 points" in args
+    assert "The last epoch is the best one so far. Still improving: +10.0 points in the last 1 epoch." in args
 
 
 def test_flat_within_noise(tmp_path):
-    words = says(tmp_path, train=[(1, 0.75)] * 6, test=[(1, 0.7), (1, 0.703)] * 3)
-    assert "No longer improving beyond noise" in words and "Overfitting" not in words
-    words = says(tmp_path / "b", train=[(1, 0.75)] * 2, test=[(1, 0.706), (1, 0.7)])
-    assert "Best epoch: 1 (70.6 %), 0.6 points more, within the noise of the exam" in words
+    args = says(tmp_path, train=[(1, 0.75)] * 6, test=[(1, 0.7), (1, 0.703)] * 3)
+    assert "No longer improving beyond noise" in args and "Overfitting" not in args
+    args = says(tmp_path / "b", train=[(1, 0.75)] * 2, test=[(1, 0.706), (1, 0.7)])
+    assert "Best epoch: 1 (70.6 %), 0.6 points more, within the noise of the evaluation" in args
 
 
 def test_overfitting_needs_a_rising_test_loss_and_a_falling_train_loss(tmp_path):
     train = [(1.0, 0.6), (0.6, 0.8), (0.2, 0.95)]
-    words = says(tmp_path, train=train, test=[(1.1, 0.6), (1.0, 0.66), (1.3, 0.64)])
-    assert "it also learns its pictures by heart" in words
-    assert "Overfitting: test loss is 30 % above its minimum of epoch 2 while train loss fell." in words
-    assert "Best epoch: 2 (66.0 %), 2.0 points more, a real loss" in words
+    args = says(tmp_path, train=train, test=[(1.1, 0.6), (1.0, 0.66), (1.3, 0.64)])
+    assert "it also learns its pictures by heart" in args
+    assert "Overfitting: test loss is 30 % above its minimum of epoch 2 while train loss fell." in args
+    assert "Best epoch: 2 (66.0 %), 2.0 points more, a real loss" in args
     both_rise = [(1.0, 0.6), (0.9, 0.8), (1.4, 0.5)]
     assert "Overfitting" not in says(tmp_path / "b", train=both_rise, test=[(1.1, 0.6), (1.0, 0.66), (1.3, 0.64)])
 
@@ -103,7 +104,7 @@ def test_following_ends_with_the_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words, status, sentence",
+    "args, status, sentence",
     [
         (["nobody"], 1, "nobody: no such run"),
         (["--out", "picture.doc"], 1, "picture.doc: not a picture format"),
@@ -111,16 +112,16 @@ def test_following_ends_with_the_run(tmp_path):
         (["torn"], 1, "steps.csv line 3: expected step,epoch"),
     ],
 )
-def test_bad_use_gets_a_sentence(tmp_path, words, status, sentence):
+def test_bad_use_gets_a_sentence(tmp_path, args, status, sentence):
     write_run(tmp_path, "good", train=[(1.5, 0.5)], test=[(1.6, 0.4)])
     folder = write_run(tmp_path, "torn", losses=[2, 2, 2])
     (folder / logs.STEPS).write_text((folder / logs.STEPS).read_text().replace("2,1,2.0", "2,one,2.0"))
-    runs.point_latest(tmp_path, "good")
-    done = run("analysis/curves.py", *words, "--runs-dir", tmp_path, status=status)
+    run_folder.point_latest(tmp_path, "good")
+    done = run("analysis/curves.py", *args, "--runs-dir", tmp_path, status=status)
     assert sentence in done.stderr
 
 
 def test_a_config_without_its_fields_is_no_traceback(tmp_path):
     folder = write_run(tmp_path, "good")
-    (folder / runs.CONFIG).write_text(json.dumps({"settings": {}, "data": {}}))
+    (folder / run_folder.CONFIG).write_text(json.dumps({"settings": {}, "data": {}}))
     run("analysis/curves.py", "--runs-dir", tmp_path, status=1)

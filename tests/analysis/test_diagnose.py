@@ -13,30 +13,32 @@ import pytest
 from made_runs import MadeRun
 from runner import PROJECT, run
 
-from analysis import advice, diagnose
-from analysis.detectors import DETECTORS
-from analysis.detectors.finding import LN10, Finding
-from analysis.run import NotMeasured, Run
-from core import logs, recipes, runs
+from analysis import diagnose
+from analysis.diagnosis import advice
+from analysis.diagnosis.detectors import DETECTORS
+from analysis.diagnosis.detectors.finding import Finding, LN10
+from analysis.support.run import NotMeasured, Run
+from core.run import logs, run_folder
+from core.settings import recipes
 
 
 def zero_start() -> MadeRun:
     """Kernels at zero, and all that comes of it."""
     made = MadeRun()
-    for quantity in ("gradient_norm", "gradient_rms", "weight_norm", "update_ratio", "credit"):
+    for quantity in ("gradient_norm", "gradient_rms", "weight_norm", "update_ratio", "first_order_change"):
         for _, values in made.layers[quantity].values():
             values[:] = 0
     for _, values in made.layers["dead_channels"].values():
         values[:] = 1
     made.steps["loss"][:], made.steps["accuracy"][:] = LN10, 0.1
-    made.exams["train_accuracy"][:] = made.exams["test_accuracy"][:] = 0.1
+    made.evaluations["train_accuracy"][:] = made.evaluations["test_accuracy"][:] = 0.1
     made.confusions[:] = 0
     made.confusions[:, :, 3] = 1000
     return made
 
 
 def test_a_healthy_run_says_so_and_what_was_checked(tmp_path):
-    examination = diagnose.examine(MadeRun().write(tmp_path))
+    examination = diagnose.evaluate(MadeRun().write(tmp_path))
     assert examination.findings == () and set(examination.in_order) == set(DETECTORS)
     run_ = Run(tmp_path / "it")
     assert diagnose.headline(run_, examination) == f"it: healthy ({len(DETECTORS)} checks made)."
@@ -100,8 +102,8 @@ def test_every_training_that_is_advised_can_be_started(tmp_path):
     commands = [entry.command(made) for entry in advice.ADVICE.values()]
     trainings = [shlex.split(c)[2:] for c in commands if c.startswith("python train_loop.py")]
     assert len(trainings) > 8
-    for words in trainings:
-        recipes.parse(words)  # exits if a word is wrong
+    for args in trainings:
+        command_line.parse(args)  # exits if a word is wrong
 
 
 def test_the_same_run_again_says_what_differs_from_its_recipe(tmp_path):
@@ -128,13 +130,13 @@ def test_an_old_run_says_what_could_not_be_checked(tmp_path):
     for name, columns in ((logs.EPOCHS, 6), (logs.TIMING, 3)):
         lines = (folder / name).read_text().splitlines()
         (folder / name).write_text("".join(",".join(line.split(",")[:columns]) + "\n" for line in lines))
-    config = json.loads((folder / runs.CONFIG).read_text())
+    config = json.loads((folder / run_folder.CONFIG).read_text())
     for name in ("train_class_counts", "test_class_counts", "test_images_in_training"):
         del config["data"][name]
-    (folder / runs.CONFIG).write_text(json.dumps(config))
+    (folder / run_folder.CONFIG).write_text(json.dumps(config))
     old = Run(folder)
     assert old.epochs["test_accuracy"][0] > 0 and np.isnan(old.epochs["test_calibration_error"]).all()
-    examination = diagnose.examine(old)
+    examination = diagnose.evaluate(old)
     unknown = {"leak", "missing-class", "swapped-labels", "collapse", "ignored-class"}
     assert not examination.findings and unknown == set(examination.not_checked)
     assert "predictions.csv is missing" in examination.not_checked["collapse"]
@@ -143,7 +145,7 @@ def test_an_old_run_says_what_could_not_be_checked(tmp_path):
 def test_without_diagnostics_the_rest_is_still_checked(tmp_path):
     made = MadeRun()
     made.layers = {}
-    examination = diagnose.examine(made.write(tmp_path))
+    examination = diagnose.evaluate(made.write(tmp_path))
     assert not examination.findings and {"divergence", "spike", "overfit", "leak"} <= set(examination.in_order)
     assert "--diagnostics" in examination.not_checked["dying-relu"]
 
@@ -152,7 +154,7 @@ def test_before_anything_has_happened(tmp_path):
     made = MadeRun().cut(0)
     made.layers = {}
     run_ = made.write(tmp_path)
-    assert "nothing wrong as far as can be told" in diagnose.summary(run_, diagnose.examine(run_))
+    assert "nothing wrong as far as can be told" in diagnose.summary(run_, diagnose.evaluate(run_))
 
 
 def test_a_torn_probe_is_left_out(tmp_path):
@@ -188,7 +190,7 @@ def test_it_answers_without_tensorflow_and_soon(tmp_path):
     code = (
         "import sys, time; began = time.perf_counter()\n"
         "from analysis import diagnose; from analysis.run import Run\n"
-        f"diagnose.examine(Run({str(tmp_path / 'it')!r}))\n"
+        f"diagnose.evaluate(Run({str(tmp_path / 'it')!r}))\n"
         "print(time.perf_counter() - began, 'tensorflow' in sys.modules)"
     )
     seconds = []
@@ -204,12 +206,12 @@ def test_it_answers_without_tensorflow_and_soon(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words, status, sentence",
+    "args, status, sentence",
     [(["nobody"], 1, "nobody: no such run"), (["--wrong"], 2, "unrecognized arguments: --wrong"),
      (["--out", "x.png"], 2, "unrecognized arguments: --out"), (["torn"], 1, "steps.csv line 3: expected step,epoch")],
 )  # fmt: skip
-def test_bad_use_gets_a_sentence(tmp_path, words, status, sentence):
+def test_bad_use_gets_a_sentence(tmp_path, args, status, sentence):
     folder = MadeRun(epochs=1).write(tmp_path, "torn").folder
     text = (folder / logs.STEPS).read_text()
     (folder / logs.STEPS).write_text(text.replace("\n2,1,", "\n2,one,"))
-    assert sentence in run("analysis/diagnose.py", *words, "--runs-dir", tmp_path, status=status).stderr
+    assert sentence in run("analysis/diagnose.py", *args, "--runs-dir", tmp_path, status=status).stderr

@@ -11,9 +11,11 @@ import pytest
 from runner import run
 
 import train_loop
-from analysis import common, replay
-from core import checkpoints, data, logs, runs
-from core.recipes import parse
+from analysis import replay
+from analysis.support import common
+from core import data
+from core.run import checkpoints, logs, run_folder
+from core.settings.command_line import parse
 
 SMALL = ("--recipe", "debug", "--no-eager", "--data", "shapes10", "--batch-size", 500, "--epochs", 3)
 SMALL += ("--checkpoint-every", 7)  # 60 steps
@@ -34,15 +36,15 @@ def already_awake():
         yield
 
 
-def train_here(runs_dir, name, *words):
+def train_here(runs_dir, name, *args):
     """A run of train_loop.py, in this process. Returns its folder."""
-    train_loop.train(parse(["--runs-dir", str(runs_dir), "--run", name, *map(str, words)]))
+    train_loop.train(parse(["--runs-dir", str(runs_dir), "--run", name, *map(str, args)]))
     return runs_dir / name
 
 
-def replay_here(folder, *words):
+def replay_here(folder, *args):
     """What `python analysis/replay.py FOLDER ...` does, in this process; SystemExit carries its one line."""
-    common.answer(replay.main, replay.command_line().parse_args([str(folder), *map(str, words)]))
+    common.answer(replay.main, replay.command_line().parse_args([str(folder), *map(str, args)]))
 
 
 @pytest.fixture(scope="module")
@@ -93,16 +95,16 @@ def test_of_a_run_that_is_still_to_be_resumed(stopped, capsys):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "args",
     [
         ("--recipe", "modern", "--precision", "float32", *SHORT, *OFF),
         ("--recipe", "classic", *SHORT, "--holdout"),
         ("--recipe", "debug", "--steps", 12, "--checkpoint-every", 5),  # an eager run
     ],
 )
-def test_dropout_batch_norm_augmentation_and_the_state_after_the_step(words, tmp_path, prepared, capsys):
+def test_dropout_batch_norm_augmentation_and_the_state_after_the_step(args, tmp_path, prepared, capsys):
     """The look before the step leaves no trace: moving averages and slots end where the run's did."""
-    folder = train_here(tmp_path, "it", *words)
+    folder = train_here(tmp_path, "it", *args)
     prepared.clear()
     replay_here(folder)
     out = capsys.readouterr().out
@@ -123,7 +125,7 @@ def test_on_cifar10(tmp_path, capsys):
 
 
 def test_the_end_of_a_broken_run(tmp_path, capsys):
-    with pytest.raises(runs.RunError, match="stop being finite at step 2"):
+    with pytest.raises(run_folder.RunError, match="stop being finite at step 2"):
         train_here(tmp_path, "lost", *SMALL, "--learning-rate", 1e30)
     replay_here(tmp_path / "lost")
     out = capsys.readouterr().out
@@ -153,15 +155,15 @@ def test_a_prompt_in_train_step_with_the_weights_before_the_step(small, capsys, 
         replay_here(small, "--step", 45, "--pdb")
 
 
-@pytest.mark.parametrize("words", [(), ("--eager",)])
-def test_a_number_in_steps_csv_that_was_doctored_is_noticed(copy, words, capsys):
+@pytest.mark.parametrize("args", [(), ("--eager",)])
+def test_a_number_in_steps_csv_that_was_doctored_is_noticed(copy, args, capsys):
     lines = (copy / logs.STEPS).read_text().splitlines(keepends=True)
     cells = lines[44].split(",")
     cells[2] = logs.written(float(cells[2]) * 1.001)  # the loss of step 44
     lines[44] = ",".join(cells)
     (copy / logs.STEPS).write_text("".join(lines))
     with pytest.raises(SystemExit, match=r"step 44 replayed is not the step logged \(loss .*\); ") as stopped:
-        replay_here(copy, "--step", 44, *words)
+        replay_here(copy, "--step", 44, *args)
     assert "\n" not in stopped.value.code and "0e-03 apart" in capsys.readouterr().out
     assert (copy / "replay-step-44.png").exists(), "the sheet is drawn even so"
 
@@ -197,7 +199,7 @@ def contents(folder):
 
 def test_the_run_is_only_read_even_while_somebody_trains_in_it(copy, capsys):
     before = contents(copy)
-    with runs.held(copy):
+    with run_folder.held(copy):
         held = contents(copy)
         replay_here(copy, "--step", 50)
         after = contents(copy)
@@ -211,13 +213,13 @@ def test_the_sheet(small, tmp_path, prepared, monkeypatch):
     monkeypatch.setattr(common, "save", lambda drawing, path: drawn.append(drawing) or save(drawing, path))
     monkeypatch.setattr(replay, "MOST", 8)
     monkeypatch.setattr(replay, "LARGEST", 20)
-    looks, look_at = [], replay.look_at
-    monkeypatch.setattr(replay, "look_at", lambda *a: looks.append(look_at(*a)) or looks[-1])
+    measurements, look_at = [], replay.look_at
+    monkeypatch.setattr(replay, "look_at", lambda *a: measurements.append(look_at(*a)) or measurements[-1])
     replay_here(small, "--step", 45, "--out", tmp_path / "sheet.png")
     content = (tmp_path / "sheet.png").read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     assert (int.from_bytes(content[16:20]), int.from_bytes(content[20:24])) == (1920, 1080)
-    look, (_, grid) = looks[0], drawn[0].axes
+    look, (_, grid) = measurements[0], drawn[0].axes
     assert look.images.shape == (500, 32, 32, 3) and len(grid.images) == 20
     order = replay.by_loss(look)
     assert np.all(np.diff(look.losses[order]) <= 0)
@@ -280,9 +282,9 @@ def no_step_yet(folder):
 
 def edited_config(edit):
     def change(folder):
-        config = runs.read_config(folder)
+        config = run_folder.read_config(folder)
         edit(config)
-        (folder / runs.CONFIG).write_text(json.dumps(config))
+        (folder / run_folder.CONFIG).write_text(json.dumps(config))
 
     return change
 

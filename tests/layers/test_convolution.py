@@ -125,11 +125,11 @@ def test_work_by_hand():
 
 
 @pytest.mark.parametrize(("gain", "deviation"), [(math.sqrt(2), math.sqrt(2 / 576)), (1.0, 1 / 24)])
-def test_weights_start_with_the_deviation_of_he(gain, deviation):
+def test_weights_start_with_the_deviation_of_he(gain, std):
     layer = Convolution("conv", 64, 128, gain=gain)  # 73,728 weights: their deviation is known to 0.3 %
     kernel = layer.kernel.numpy()
-    assert kernel.std() == pytest.approx(deviation, rel=0.02)
-    assert abs(kernel.mean()) < 5 * deviation / math.sqrt(kernel.size)
+    assert kernel.std() == pytest.approx(std, rel=0.02)
+    assert abs(kernel.mean()) < 5 * std / math.sqrt(kernel.size)
     np.testing.assert_array_equal(layer.bias, np.zeros(128))
 
 
@@ -143,22 +143,22 @@ def test_relu_after_he_keeps_the_size_of_the_signal():
 
 
 @pytest.mark.parametrize(
-    ("shape", "words"),
+    ("shape", "args"),
     [
         ((1, 8, 8, 4), ["layer 'conv7'", r"\[N,H,W,3\]", "in_channels=3", r"\[1, 8, 8, 4\]", "in_channels=4"]),
         ((1, 192), ["layer 'conv7'", r"\[N,H,W,3\]", r"\[1, 192\]", "change the layer before it"]),
         ((1, 4, 8, 3), ["layer 'conv7'", "5x5 window", "4x8", "padding='SAME'"]),
     ],
 )
-def test_a_wrong_input_is_named_with_the_way_out(shape, words):
+def test_a_wrong_input_is_named_with_the_way_out(shape, args):
     layer = Convolution("conv7", 3, 8, 5, padding="VALID")
-    for word in words:
+    for word in args:
         with pytest.raises(ValueError, match=word):
             layer(tf.zeros(shape), training=True)
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "args"),
     [
         ({"kernel_size": 0}, "size 0"),
         ({"stride": 0}, "stride 0"),
@@ -168,8 +168,8 @@ def test_a_wrong_input_is_named_with_the_way_out(shape, words):
         ({"skip_edge": True, "kernel_size": 2}, "skip_edge goes with.*1 and 2"),
     ],
 )
-def test_a_wrong_size_is_refused_when_the_layer_is_made(options, words):
-    with pytest.raises(ValueError, match=f"layer 'conv7': .*{words}"):
+def test_a_wrong_size_is_refused_when_the_layer_is_made(options, args):
+    with pytest.raises(ValueError, match=f"layer 'conv7': .*{args}"):
         Convolution("conv7", 3, 8, **options)
 
 

@@ -77,9 +77,9 @@ def test_work_by_hand():
 @pytest.mark.parametrize("gain", [math.sqrt(2), 0.1])
 def test_weights_start_with_the_deviation_of_he(gain):
     layer = Dense("dense", 512, 128, gain=gain)  # 65,536 weights: their deviation is known to 0.3 %
-    deviation = gain / math.sqrt(512)
-    assert layer.kernel.numpy().std() == pytest.approx(deviation, rel=0.02)
-    assert abs(layer.kernel.numpy().mean()) < 5 * deviation / 256
+    std = gain / math.sqrt(512)
+    assert layer.kernel.numpy().std() == pytest.approx(std, rel=0.02)
+    assert abs(layer.kernel.numpy().mean()) < 5 * std / 256
     np.testing.assert_array_equal(layer.bias, np.zeros(128))
 
 

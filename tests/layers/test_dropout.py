@@ -38,16 +38,16 @@ def test_what_is_kept_is_divided_by_its_probability(rate, step):
     y = Dropout("dropout", rate)(tf.constant(x), training=True, step=tf.constant(step)).numpy()
     kept = y != 0
     np.testing.assert_allclose(y[kept], x[kept] / (1 - rate), rtol=1e-12)
-    deviation = np.sqrt(rate * (1 - rate) / y.size)
-    assert abs(kept.mean() - (1 - rate)) <= 5 * deviation
+    std = np.sqrt(rate * (1 - rate) / y.size)
+    assert abs(kept.mean() - (1 - rate)) <= 5 * std
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_the_mean_is_preserved(rate):
     layer = Dropout("dropout", rate)
     means = [float(tf.reduce_mean(layer(ONES, training=True, step=tf.constant(step)))) for step in range(1, 51)]
-    deviation = np.sqrt(rate / (1 - rate) / (50 * 10_000))
-    assert np.mean(means) == pytest.approx(1, abs=5 * deviation)
+    std = np.sqrt(rate / (1 - rate) / (50 * 10_000))
+    assert np.mean(means) == pytest.approx(1, abs=5 * std)
 
 
 def test_by_hand():

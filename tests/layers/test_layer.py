@@ -7,19 +7,7 @@ import pytest
 import tensorflow as tf
 from gradients import normal
 
-from core.layers import (
-    GELU,
-    AveragePooling,
-    BatchNormalization,
-    Convolution,
-    Dense,
-    Dropout,
-    Flatten,
-    Layer,
-    MaxPooling,
-    ReLU,
-    Softmax,
-)
+from core.layers import (AveragePooling, BatchNormalization, Convolution, Dense, Dropout, Flatten, GELU, Layer, MaxPooling, ReLU, Softmax)
 from core.layers.layer import window_positions
 
 STEP = tf.constant(3)
@@ -33,7 +21,7 @@ EVERY_LAYER = {
     ),
     "max-pooling": (lambda dtype: MaxPooling("it"), (7, 6, 3)),
     "average-pooling": (lambda dtype: AveragePooling("it", 3, 2, "SAME"), (7, 6, 3)),
-    "batch normalisation": (lambda dtype: BatchNormalization("it", 3, dtype=dtype), (7, 6, 3)),
+    "batch normalization": (lambda dtype: BatchNormalization("it", 3, dtype=dtype), (7, 6, 3)),
     "dense": (lambda dtype: Dense("it", 12, 5, dtype=dtype), (12,)),
     "dropout": (lambda dtype: Dropout("it", 0.5), (12,)),
     "flatten": (lambda dtype: Flatten("it"), (7, 6, 3)),

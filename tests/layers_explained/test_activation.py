@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from layers_explained import activation, essay, proofs
+from layers_explained import activation
+from layers_explained.support import checks, walkthrough
 
 
 @some.composite
@@ -22,7 +23,7 @@ def cases(draw):
 
 def agree(one, other):
     for a, b in zip(one, other):
-        assert proofs.largest_difference(a, b) <= 1e-10
+        assert checks.largest_difference(a, b) <= 1e-10
 
 
 def numpy(*case):
@@ -46,9 +47,9 @@ def test_the_layer_that_trains_equals_numpy(case):
 @pytest.mark.parametrize("backward", [activation.backward_loops, activation.backward_numpy])
 def test_every_entry_of_the_gradient_and_the_taylor_slope(kind, backward):
     _, *case = activation.proof_case(kind, backward=backward)
-    (check,) = proofs.check_gradients(*case)
+    (check,) = checks.check_gradients(*case)
     assert check.error <= 1e-7 and check.largest > 0.1 and check.holds
-    assert proofs.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
+    assert checks.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
 
 
 def leaky_backward(x, kind, dy):
@@ -60,16 +61,16 @@ def leaky_backward(x, kind, dy):
 @pytest.mark.parametrize("broken", [leaky_backward, activation.wrong_sign_backward])
 def test_a_broken_gradient_fails(kind, broken):
     _, *case = activation.proof_case(kind, backward=broken)
-    with pytest.raises(essay.Problem, match="does not belong to this forward pass"):
-        proofs.prove_gradients(*case, bound=1e-6)
+    with pytest.raises(walkthrough.Problem, match="does not belong to this forward pass"):
+        checks.prove_gradients(*case, bound=1e-6)
 
 
 def test_a_dead_unit_proves_nothing():
     x, t = activation.numbers()
     y, dx = numpy(x + activation.BIAS, "ReLU", t)
     assert not y.any() and not dx.any()
-    with pytest.raises(essay.Problem, match="zero everywhere"):
-        proofs.prove_gradients(lambda x: 0.0, {"x": x}, {"x": dx})
+    with pytest.raises(walkthrough.Problem, match="zero everywhere"):
+        checks.prove_gradients(lambda x: 0.0, {"x": x}, {"x": dx})
 
 
 def test_the_case_done_by_hand(capsys):
@@ -89,8 +90,8 @@ def test_each_mistake_is_seen_by_the_check_that_should_see_it(capsys):
 @pytest.mark.parametrize(("run", "layer"), [("debug", "relu1"), ("classic", "relu4"), ("modern", "relu6")])
 def test_on_your_network(tell, runs_dir, tmp_path, run, layer):
     """The number that passed is the layer's, its gradient is the tape's."""
-    words = "--run", run, "--runs-dir", runs_dir, "--layer", layer, "--image", 5, "--out", tmp_path / "f.png"
-    status, out, err = tell(activation, *words)
+    args = "--run", run, "--runs-dir", runs_dir, "--layer", layer, "--image", 5, "--out", tmp_path / "f.png"
+    status, out, err = tell(activation, *args)
     assert (status, err) == (0, "") and f"{layer}: [1, " in out
     found = re.findall(r"all together (\S+);  the (?:layer|tape) says (\S+)", out)
     assert len(found) == 2
@@ -98,13 +99,13 @@ def test_on_your_network(tell, runs_dir, tmp_path, run, layer):
         assert own == other and float(own) != 0
 
 
-@pytest.mark.parametrize(("constant", "value", "words"), [
+@pytest.mark.parametrize(("constant", "value", "args"), [
     ("FEATURES", 0, ["FEATURES = 0", "1 or above"]),
     ("HAND_DY", [[1]], ["HAND_DY", "a dL/dy for each x"]),
     ("BIAS", "low", ["BIAS = 'low'", "a number"]),
 ])  # fmt: skip
-def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, words):
+def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, args):
     monkeypatch.setattr(activation, constant, value)
     status, _, err = tell(activation)
     assert status == 1
-    one_line(err, *words)
+    one_line(err, *args)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from layers_explained import backpropagation, essay, proofs
+from layers_explained import backpropagation
+from layers_explained.support import checks, walkthrough
 
 
 @some.composite
@@ -21,7 +22,7 @@ def cases(draw):
 
 def agree(one, other):
     for a, b in zip(one, other, strict=True):
-        assert proofs.largest_difference(a, b) <= 1e-10
+        assert checks.largest_difference(a, b) <= 1e-10
 
 
 @settings(deadline=None, max_examples=50)
@@ -53,9 +54,9 @@ def loops_case():
 @pytest.mark.parametrize("case", [backpropagation.proof_case, loops_case])
 def test_every_entry_of_every_gradient_and_the_taylor_slope(case):
     _, *case = case()
-    for check in proofs.check_gradients(*case):
+    for check in checks.check_gradients(*case):
         assert check.error <= 1e-7 and check.largest > 0.05 and check.holds
-    assert proofs.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
+    assert checks.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
 
 
 def a_millionth(z, labels):
@@ -71,12 +72,12 @@ def a_millionth(z, labels):
     {"dense": backpropagation.forgetful_dense}, {"cross_entropy": backpropagation.summed_cross_entropy},
 ])  # fmt: skip
 def test_a_broken_gradient_fails(links):
-    with pytest.raises(essay.Problem, match="does not belong to this forward pass"):
-        proofs.prove_gradients(*backpropagation.proof_case(**links)[1:])
+    with pytest.raises(walkthrough.Problem, match="does not belong to this forward pass"):
+        checks.prove_gradients(*backpropagation.proof_case(**links)[1:])
 
 
 def test_a_broken_gradient_has_another_slope():
-    assert proofs.taylor(*backpropagation.proof_case(dense=backpropagation.untransposed_dense)[1:])[2] < 1.5
+    assert checks.taylor(*backpropagation.proof_case(dense=backpropagation.untransposed_dense)[1:])[2] < 1.5
 
 
 def test_weights_used_twice_add_up():
@@ -85,8 +86,8 @@ def test_weights_used_twice_add_up():
     labels = backpropagation.numbers()[-1]
     first = backpropagation.chain(*point.values(), labels)[2:]
     right = {name: gradients[name] + one for name, one in zip(("W1", "b1", "W2", "b2"), first)}
-    assert all(check.holds for check in proofs.check_gradients(loss, point, {"x": gradients["x"], **right}))
-    assert [check.holds for check in proofs.check_gradients(loss, point, gradients)] == [True, *[False] * 4]
+    assert all(check.holds for check in checks.check_gradients(loss, point, {"x": gradients["x"], **right}))
+    assert [check.holds for check in checks.check_gradients(loss, point, gradients)] == [True, *[False] * 4]
 
 
 def test_the_page():
@@ -98,7 +99,7 @@ def test_the_page():
     np.testing.assert_allclose(page["L"], -np.log([3 / 4, 3 / 4, 1 - third, 1 / 4]).mean())
     np.testing.assert_allclose(page["dh"][3], np.log(3) * np.array([3 / 16, -3 / 16, 3 / 16]))
     assert ((page["da"] == 0) == (page["a"] < 0)).all()
-    checks = proofs.check_gradients(
+    checks = checks.check_gradients(
         lambda **at: backpropagation.forward_numpy(*at.values(), np.array(backpropagation.HAND_LABELS))[0],
         dict(zip(backpropagation.PARAMETERS, backpropagation.hand_numbers())),
         {name: page["d" + name] for name in backpropagation.PARAMETERS},
@@ -125,13 +126,13 @@ def test_on_your_network(tell, runs_dir, tmp_path, run, layer):
     assert table[0].startswith("dense") and table[-1] == "conv1" and len(set(table)) == len(table)
 
 
-@pytest.mark.parametrize(("constant", "value", "words"), [
+@pytest.mark.parametrize(("constant", "value", "args"), [
     ("HIDDEN", 0, ["HIDDEN = 0", "1 or above"]),
     ("HAND_W2", [[1, 2]], ["HAND_W2", "(3, 2)"]),
     ("HAND_LABELS", [0, 0, 1, 2], ["HAND_LABELS", "0 to 1"]),
 ])  # fmt: skip
-def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, words):
+def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, args):
     monkeypatch.setattr(backpropagation, constant, value)
     status, _, err = tell(backpropagation)
     assert status == 1
-    one_line(err, *words)
+    one_line(err, *args)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from layers_explained import convolution, essay, proofs
+from layers_explained import convolution
+from layers_explained.support import checks, walkthrough
 
 
 @some.composite
@@ -25,7 +26,7 @@ def cases(draw, square=False):
 
 def agree(one, other):
     for a, b in zip(one, other):
-        assert proofs.largest_difference(a, b) <= 1e-10
+        assert checks.largest_difference(a, b) <= 1e-10
 
 
 def loops(*case):
@@ -70,14 +71,14 @@ def proof_case(stride, padding, backward=convolution.backward_numpy, forward=con
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("backward", [convolution.backward_loops, convolution.backward_numpy])
 def test_every_entry_of_every_gradient(stride, padding, backward):
-    for check in proofs.check_gradients(*proof_case(stride, padding, backward)):
+    for check in checks.check_gradients(*proof_case(stride, padding, backward)):
         assert check.error <= 1e-7 and check.largest > 0.1 and check.holds
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_taylor_slope(stride, padding):
-    assert proofs.taylor(*proof_case(stride, padding))[2] == pytest.approx(2.00, abs=0.05)
+    assert checks.taylor(*proof_case(stride, padding))[2] == pytest.approx(2.00, abs=0.05)
 
 
 def broken_entry(x, k, dy, stride, padding):
@@ -89,17 +90,17 @@ def broken_entry(x, k, dy, stride, padding):
 
 @pytest.mark.parametrize("broken", [broken_entry, convolution.forgetful_backward, convolution.turned_backward])
 def test_a_broken_gradient_fails(broken):
-    checks = proofs.check_gradients(*proof_case(1, "SAME", broken))
+    checks = checks.check_gradients(*proof_case(1, "SAME", broken))
     assert not all(check.holds for check in checks)
-    with pytest.raises(essay.Problem, match="does not belong to this forward pass"):
-        proofs.prove_gradients(*proof_case(1, "SAME", broken))
+    with pytest.raises(walkthrough.Problem, match="does not belong to this forward pass"):
+        checks.prove_gradients(*proof_case(1, "SAME", broken))
 
 
 def test_a_broken_gradient_has_another_slope():
     loss, point, gradients = proof_case(1, "SAME", convolution.turned_backward)
-    assert proofs.taylor(loss, point, gradients)[2] < 1.5
-    with pytest.raises(essay.Problem, match="Taylor"):
-        proofs.prove_taylor(loss, point, gradients)
+    assert checks.taylor(loss, point, gradients)[2] < 1.5
+    with pytest.raises(walkthrough.Problem, match="Taylor"):
+        checks.prove_taylor(loss, point, gradients)
 
 
 def test_the_case_done_by_hand():
@@ -132,7 +133,7 @@ def test_on_your_network(tell, runs_dir, tmp_path, run, layer, channels):
     assert (f"the {channels - 3} other channels" in out) == (channels > 3)
 
 
-@pytest.mark.parametrize(("constant", "value", "words"), [
+@pytest.mark.parametrize(("constant", "value", "args"), [
     ("KERNEL_SIZE", 13, ["13x13 kernel", "12x12 image", "at most 12"]),
     ("STRIDE", 0, ["STRIDE = 0", "1 or above"]),
     ("BATCH", 1.5, ["BATCH = 1.5", "whole number"]),
@@ -142,8 +143,8 @@ def test_on_your_network(tell, runs_dir, tmp_path, run, layer, channels):
     ("HAND_K", [[1] * 4] * 4, ["HAND_K", "smaller"]),
     ("HAND_T", [[1]], ["HAND_T", "(2, 2)"]),
 ])  # fmt: skip
-def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, words):
+def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, args):
     monkeypatch.setattr(convolution, constant, value)
     status, _, err = tell(convolution)
     assert status == 1
-    one_line(err, *words)
+    one_line(err, *args)

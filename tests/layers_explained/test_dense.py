@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from layers_explained import dense, essay, proofs
+from layers_explained import dense
+from layers_explained.support import checks, walkthrough
 
 
 @some.composite
@@ -20,7 +21,7 @@ def cases(draw):
 
 def agree(one, other):
     for a, b in zip(one, other):
-        assert proofs.largest_difference(a, b) <= 1e-10
+        assert checks.largest_difference(a, b) <= 1e-10
 
 
 def numpy(*case):
@@ -54,9 +55,9 @@ def small(monkeypatch):
 @pytest.mark.parametrize("backward", [dense.backward_loops, dense.backward_numpy])
 def test_every_entry_of_every_gradient_and_the_taylor_slope(small, backward):
     _, *case = dense.proof_case(backward)
-    for check in proofs.check_gradients(*case):
+    for check in checks.check_gradients(*case):
         assert check.error <= 1e-7 and check.largest > 0.1 and check.holds
-    assert proofs.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
+    assert checks.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
 
 
 def broken_entry(x, w, dy):
@@ -69,14 +70,14 @@ def broken_entry(x, w, dy):
 @pytest.mark.parametrize("broken", [broken_entry, dense.reshaped_backward, dense.unsummed_backward])
 def test_a_broken_gradient_fails(small, broken):
     _, *case = dense.proof_case(broken)
-    with pytest.raises(essay.Problem, match="does not belong to this forward pass"):
-        proofs.prove_gradients(*case)
+    with pytest.raises(walkthrough.Problem, match="does not belong to this forward pass"):
+        checks.prove_gradients(*case)
 
 
 def test_a_forgotten_batch_size_has_another_slope(small):
     _, *case = dense.proof_case(dense.backward_numpy, images=dense.BATCH)
-    with pytest.raises(essay.Problem, match="Taylor"):
-        proofs.prove_taylor(*case)
+    with pytest.raises(walkthrough.Problem, match="Taylor"):
+        checks.prove_taylor(*case)
 
 
 def test_the_case_done_by_hand():
@@ -97,8 +98,8 @@ def test_each_mistake_is_seen_by_the_check_that_should_see_it(small, capsys):
 @pytest.mark.parametrize(("run", "layer"), [("debug", "dense1"), ("classic", "dense2"), ("modern", "dense")])
 def test_on_your_network(tell, runs_dir, tmp_path, run, layer):
     """The sums written out term by term are the numbers of the layer and of the tape."""
-    words = "--run", run, "--runs-dir", runs_dir, "--layer", layer, "--image", 5, "--out", tmp_path / "f.png"
-    status, out, err = tell(dense, *words)
+    args = "--run", run, "--runs-dir", runs_dir, "--layer", layer, "--image", 5, "--out", tmp_path / "f.png"
+    status, out, err = tell(dense, *args)
     assert (status, err) == (0, "") and f"{layer}: [1, " in out
     found = re.findall(r"all together (\S+);  the (?:layer|tape) says (\S+)", out)
     assert len(found) == 3
@@ -106,13 +107,13 @@ def test_on_your_network(tell, runs_dir, tmp_path, run, layer):
         assert own == other and float(own) != 0
 
 
-@pytest.mark.parametrize(("constant", "value", "words"), [
+@pytest.mark.parametrize(("constant", "value", "args"), [
     ("BATCH", 0, ["BATCH = 0", "1 or above"]),
     ("HAND_W", [[1, 0], [2, 1]], ["HAND_W", "(N, in) @ (in, out)"]),
     ("HAND_B", [1, -1], ["HAND_B", "rows of numbers"]),
 ])  # fmt: skip
-def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, words):
+def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, args):
     monkeypatch.setattr(dense, constant, value)
     status, _, err = tell(dense)
     assert status == 1
-    one_line(err, *words)
+    one_line(err, *args)

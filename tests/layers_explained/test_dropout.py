@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from layers_explained import dropout, essay, proofs
+from layers_explained import dropout
+from layers_explained.support import checks, walkthrough
 
 
 @some.composite
@@ -22,7 +23,7 @@ def cases(draw):
 
 def agree(one, other):
     for a, b in zip(one, other, strict=True):
-        assert proofs.largest_difference(a, b) <= 1e-10
+        assert checks.largest_difference(a, b) <= 1e-10
 
 
 def loops(*case):
@@ -66,9 +67,9 @@ def test_the_mask_belongs_to_seed_name_and_step():
 def test_every_entry_of_the_gradient_and_the_taylor_slope(monkeypatch, rungs):
     monkeypatch.setattr(dropout, "BATCH", 4)
     _, *case = dropout.proof_case(*rungs)
-    (check,) = proofs.check_gradients(*case)
+    (check,) = checks.check_gradients(*case)
     assert check.error <= 1e-7 and check.largest > 0.1 and check.holds
-    assert proofs.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
+    assert checks.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
 
 
 def broken_entry(mask, dy, rate):
@@ -81,8 +82,8 @@ def broken_entry(mask, dy, rate):
 @pytest.mark.parametrize("broken", [broken_entry, dropout.fresh_backward, dropout.quiet_backward])
 def test_a_broken_gradient_fails(monkeypatch, broken):
     monkeypatch.setattr(dropout, "BATCH", 4)
-    with pytest.raises(essay.Problem, match="does not belong to this forward pass"):
-        proofs.prove_gradients(*dropout.proof_case(dropout.forward_numpy, broken)[1:])
+    with pytest.raises(walkthrough.Problem, match="does not belong to this forward pass"):
+        checks.prove_gradients(*dropout.proof_case(dropout.forward_numpy, broken)[1:])
 
 
 def test_the_case_done_by_hand(capsys):
@@ -113,17 +114,17 @@ def test_on_your_network(tell, runs_dir, tmp_path, run):
     assert len(sums) == 2 and all(own == other and float(own) != 0 for own, other in sums)
 
 
-@pytest.mark.parametrize(("constant", "value", "words"), [
+@pytest.mark.parametrize(("constant", "value", "args"), [
     ("RATE", 1, ["RATE = 1", "but not, 1"]),
     ("HAND_RATE", -0.1, ["HAND_RATE = -0.1"]),
     ("STEP", 0, ["STEP = 0", "1 or above"]),
     ("HAND_MASK", [[1, 0]], ["HAND_MASK", "same length"]),
 ])  # fmt: skip
-def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, words):
+def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, args):
     monkeypatch.setattr(dropout, constant, value)
     status, _, err = tell(dropout)
     assert status == 1
-    one_line(err, *words)
+    one_line(err, *args)
 
 
 def test_a_network_without_dropout_gets_a_sentence(tell, one_line, runs_dir):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from layers_explained import essay, flatten, proofs
+from layers_explained import flatten
+from layers_explained.support import checks, walkthrough
 
 
 @some.composite
@@ -20,7 +21,7 @@ def cases(draw):
 
 def agree(one, other):
     for a, b in zip(one, other):
-        assert proofs.largest_difference(a, b) <= 1e-10
+        assert checks.largest_difference(a, b) <= 1e-10
 
 
 @settings(deadline=None, max_examples=25)
@@ -40,17 +41,17 @@ def test_the_layer_that_trains_equals_numpy(case):
 @pytest.mark.parametrize("backward", [flatten.backward_loops, flatten.backward_numpy])
 def test_every_entry_of_the_gradient_and_the_taylor_slope(backward):
     _, *case = flatten.proof_case(flatten.forward_numpy, backward)
-    (check,) = proofs.check_gradients(*case)
+    (check,) = checks.check_gradients(*case)
     assert check.error <= 1e-7 and check.largest > 0.1 and check.holds
-    assert proofs.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
+    assert checks.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
 
 
 def test_a_broken_gradient_fails():
     _, *case = flatten.proof_case(flatten.forward_numpy, flatten.channel_first_backward)
-    with pytest.raises(essay.Problem, match="does not belong to this forward pass"):
-        proofs.prove_gradients(*case)
-    with pytest.raises(essay.Problem, match="Taylor"):
-        proofs.prove_taylor(*case)
+    with pytest.raises(walkthrough.Problem, match="does not belong to this forward pass"):
+        checks.prove_gradients(*case)
+    with pytest.raises(walkthrough.Problem, match="Taylor"):
+        checks.prove_taylor(*case)
 
 
 def test_the_case_done_by_hand():
@@ -73,12 +74,12 @@ def test_on_your_network(tell, runs_dir, tmp_path, run):
     assert len(found) == 2 and all(own == other for own, other in found)
 
 
-@pytest.mark.parametrize(("constant", "value", "words"), [
+@pytest.mark.parametrize(("constant", "value", "args"), [
     ("CHANNELS", 0, ["CHANNELS = 0", "1 or above"]),
     ("HAND_RED", [[1, 2]], ["HAND_RED", "equal shapes"]),
 ])  # fmt: skip
-def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, words):
+def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, args):
     monkeypatch.setattr(flatten, constant, value)
     status, _, err = tell(flatten)
     assert status == 1
-    one_line(err, *words)
+    one_line(err, *args)

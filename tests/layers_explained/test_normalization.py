@@ -1,4 +1,4 @@
-"""The essay on batch normalisation: its rungs agree, its gradients are right, its mistakes are seen."""
+"""The essay on batch normalization: its rungs agree, its gradients are right, its mistakes are seen."""
 
 import re
 
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from layers_explained import essay, normalization, proofs
+from layers_explained import normalization
+from layers_explained.support import checks, walkthrough
 
 
 @some.composite
@@ -23,7 +24,7 @@ def cases(draw):
 
 def agree(one, other):
     for a, b in zip(one, other, strict=True):
-        assert proofs.largest_difference(a, b) <= 1e-10
+        assert checks.largest_difference(a, b) <= 1e-10
 
 
 def loops(*case):
@@ -57,9 +58,9 @@ def test_the_layer_that_trains_equals_numpy(case):
 @pytest.mark.parametrize("backward", [normalization.backward_loops, normalization.backward_numpy])
 def test_every_entry_of_every_gradient_and_the_taylor_slope(backward):
     _, *case = normalization.proof_case(backward)
-    for check in proofs.check_gradients(*case):
+    for check in checks.check_gradients(*case):
         assert check.error <= 1e-7 and check.largest > 0.1 and check.holds
-    assert proofs.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
+    assert checks.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
 
 
 def broken_entry(x, gamma, dy):
@@ -77,12 +78,12 @@ def without_the_variance(x, gamma, dy):
 
 @pytest.mark.parametrize("broken", [broken_entry, normalization.constant_backward, without_the_variance])
 def test_a_broken_gradient_fails(broken):
-    with pytest.raises(essay.Problem, match=r"dL/dx.* does not belong to this forward pass"):
-        proofs.prove_gradients(*normalization.proof_case(broken)[1:])
+    with pytest.raises(walkthrough.Problem, match=r"dL/dx.* does not belong to this forward pass"):
+        checks.prove_gradients(*normalization.proof_case(broken)[1:])
 
 
 def test_a_broken_gradient_has_another_slope():
-    assert proofs.taylor(*normalization.proof_case(normalization.constant_backward)[1:])[2] < 1.5
+    assert checks.taylor(*normalization.proof_case(normalization.constant_backward)[1:])[2] < 1.5
 
 
 def test_the_case_done_by_hand():
@@ -117,15 +118,15 @@ def test_on_your_network(tell, runs_dir, tmp_path, run, layer):
     assert len(sums) == 2 and all(own == other and float(own) != 0 for own, other in sums)
 
 
-@pytest.mark.parametrize(("constant", "value", "words"), [
+@pytest.mark.parametrize(("constant", "value", "args"), [
     ("CHANNELS", 0, ["CHANNELS = 0", "1 or above"]),
     ("HAND_T", [[0, 1]], ["HAND_T", "(1, 2)", "equally long"]),
 ])  # fmt: skip
-def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, words):
+def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, args):
     monkeypatch.setattr(normalization, constant, value)
     status, _, err = tell(normalization)
     assert status == 1
-    one_line(err, *words)
+    one_line(err, *args)
 
 
 def test_a_batch_too_small_gets_a_sentence(tell, one_line, monkeypatch):

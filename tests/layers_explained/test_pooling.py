@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from layers_explained import essay, pooling, proofs
+from layers_explained import pooling
+from layers_explained.support import checks, walkthrough
 
 
 @some.composite
@@ -24,7 +25,7 @@ def cases(draw):
 
 def agree(one, other):
     for a, b in zip(one, other):
-        assert proofs.largest_difference(a, b) <= 1e-10
+        assert checks.largest_difference(a, b) <= 1e-10
 
 
 def loops(*case):
@@ -74,9 +75,9 @@ WINDOWS = [(2, 2, "VALID"), (2, 1, "VALID"), (3, 2, "SAME"), (3, 1, "SAME"), (2,
 def test_every_entry_of_the_gradient_and_the_taylor_slope(sizes, window, kind, backward):
     sizes(*window)
     _, *case = pooling.proof_case(kind, backward)
-    (check,) = proofs.check_gradients(*case)
+    (check,) = checks.check_gradients(*case)
     assert check.error <= 1e-7 and check.largest > 0.1 and check.holds
-    assert proofs.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
+    assert checks.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
 
 
 def broken_entry(*case):
@@ -90,8 +91,8 @@ def broken_entry(*case):
 @pytest.mark.parametrize("broken", [broken_entry, pooling.whole_backward])
 def test_a_broken_gradient_fails(kind, broken):
     _, *case = pooling.proof_case(kind, broken)
-    with pytest.raises(essay.Problem, match="does not belong to this forward pass"):
-        proofs.prove_gradients(*case, bound=1e-6)
+    with pytest.raises(walkthrough.Problem, match="does not belong to this forward pass"):
+        checks.prove_gradients(*case, bound=1e-6)
 
 
 @settings(deadline=None, max_examples=25)
@@ -119,8 +120,8 @@ def test_each_mistake_is_seen_by_the_check_that_should_see_it(capsys):
 @pytest.mark.parametrize(("run", "layer"), [("debug", "pool1"), ("classic", "pool2"), ("modern", "pool6")])
 def test_on_your_network(tell, runs_dir, tmp_path, run, layer):
     """The number kept is the layer's, the gradient is the tape's."""
-    words = "--run", run, "--runs-dir", runs_dir, "--layer", layer, "--image", 5, "--out", tmp_path / "f.png"
-    status, out, err = tell(pooling, *words)
+    args = "--run", run, "--runs-dir", runs_dir, "--layer", layer, "--image", 5, "--out", tmp_path / "f.png"
+    status, out, err = tell(pooling, *args)
     assert (status, err) == (0, "") and f"{layer}: [1, " in out
     found = re.findall(r"all together (\S+);  the (?:layer|tape) says (\S+)", out)
     assert len(found) == 2
@@ -128,15 +129,15 @@ def test_on_your_network(tell, runs_dir, tmp_path, run, layer):
         assert own == other and float(own) != 0
 
 
-@pytest.mark.parametrize(("constant", "value", "words"), [
+@pytest.mark.parametrize(("constant", "value", "args"), [
     ("KERNEL_SIZE", 13, ["13x13", "12x12 image", "at most 12"]),
     ("STRIDE", 0, ["STRIDE = 0", "1 or above"]),
     ("PADDING", "FULL", ["PADDING = 'FULL'"]),
     ("HAND_X", [[1, 2], [3]], ["HAND_X", "equally long"]),
     ("HAND_DY", [[1, 2, 3]], ["HAND_DY", "twice as many"]),
 ])  # fmt: skip
-def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, words):
+def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, args):
     monkeypatch.setattr(pooling, constant, value)
     status, _, err = tell(pooling)
     assert status == 1
-    one_line(err, *words)
+    one_line(err, *args)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from layers_explained import essay, proofs, softmax
+from layers_explained import softmax
+from layers_explained.support import checks, walkthrough
 
 
 @some.composite
@@ -21,7 +22,7 @@ def cases(draw):
 
 def agree(one, other):
     for a, b in zip(one, other, strict=True):
-        assert proofs.largest_difference(a, b) <= 1e-10
+        assert checks.largest_difference(a, b) <= 1e-10
 
 
 def loops(*case):
@@ -57,9 +58,9 @@ def test_the_layer_that_trains_equals_numpy(case):
 ])  # fmt: skip
 def test_every_entry_of_the_gradient_and_the_taylor_slope(monkeypatch, case):
     monkeypatch.setattr(softmax, "BATCH", 4)
-    for check in proofs.check_gradients(*case()):
+    for check in checks.check_gradients(*case()):
         assert check.error <= 1e-7 and check.largest > 0.05 and check.holds
-    assert proofs.taylor(*case())[2] == pytest.approx(2.00, abs=0.05)
+    assert checks.taylor(*case())[2] == pytest.approx(2.00, abs=0.05)
 
 
 def broken_entry(p, dp):
@@ -72,8 +73,8 @@ def broken_entry(p, dp):
 @pytest.mark.parametrize("broken", [broken_entry, softmax.diagonal_backward, softmax.wrong_axis_backward])
 def test_a_broken_gradient_fails(monkeypatch, broken):
     monkeypatch.setattr(softmax, "BATCH", 4)
-    with pytest.raises(essay.Problem, match="does not belong to this forward pass"):
-        proofs.prove_gradients(*softmax.squares_case(softmax.forward_numpy, broken)[1:])
+    with pytest.raises(walkthrough.Problem, match="does not belong to this forward pass"):
+        checks.prove_gradients(*softmax.squares_case(softmax.forward_numpy, broken)[1:])
 
 
 def test_the_case_done_by_hand():
@@ -103,13 +104,13 @@ def test_on_your_network(tell, runs_dir, tmp_path, run):
     assert len(columns) == 10 and all(own == tape for own, tape in columns)
 
 
-@pytest.mark.parametrize(("constant", "value", "words"), [
+@pytest.mark.parametrize(("constant", "value", "args"), [
     ("CLASSES", 1, ["CLASSES = 1", "2 or above"]),
     ("BATCH", 0, ["BATCH = 0", "1 or above"]),
     ("HAND_Q", [[0, 1]], ["HAND_Q", "(1, 2)"]),
 ])  # fmt: skip
-def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, words):
+def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, args):
     monkeypatch.setattr(softmax, constant, value)
     status, _, err = tell(softmax)
     assert status == 1
-    one_line(err, *words)
+    one_line(err, *args)

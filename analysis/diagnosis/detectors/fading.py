@@ -1,0 +1,159 @@
+"""Signals that fade: vanishing gradients, dead channels, steps too large or too small for the weights."""
+
+import numpy as np
+
+from analysis.diagnosis.detectors.finding import AMBER, Finding, RED, near_peak_rate, percent, stretch
+from analysis.diagnosis.detectors.runaway import gradient_flow, in_a_row
+from analysis.support.run import NotMeasured, Run
+
+
+def vanishing(run: Run) -> Finding | None:
+    """The gradient fades on its way back to the first layer.
+
+    Rule: |g_first| / |g_last| < 1e-3 (AUTOTRAINER) and |g_first| < 1e-4 [H] at 10 measured steps in a row; over
+    after > 3e-3.
+    """
+    flow, tiny, rows = 1e-3, 1e-4, 10
+    steps, values = gradient_flow(run)
+    first = run.table("gradient_norm").values[:, 0]
+    at = in_a_row((values < flow) & (first < tiny), (values < 3 * flow) & (first < 3 * tiny), rows)
+    if at is None:
+        return None
+    names = run.table("gradient_norm").layers
+    last = values[-rows:]
+    ends = np.nanmedian(last) if np.isfinite(last).any() else 0.0
+    gone = ends < 3 * flow
+    return Finding(
+        "vanishing", "The gradient does not reach the first layer", RED if gone else AMBER, int(steps[at]),
+        (f"from step {steps[at]:,} on the gradient of '{names[0]}' is {np.median(values[at : at + rows]):.2g} times as "
+         f"long as that of '{names[-1]}', {np.median(first[at : at + rows]):.2g} (median of {rows} measured steps)",
+         f"at the end the ratio is {ends:.2g}"),
+    )  # fmt: skip
+
+
+def dying_relu(run: Run) -> Finding | None:
+    """Channels that are off for every image, and so get no gradient and stay off.
+
+    Rule: a channel is dead if it is 0 for all of 1,000 images everywhere. In some layer >= 50 % dead (SageMaker
+    Debugger) at the last two measurements: amber; >= 90 % [H], which cuts the signal: red. It began when the share
+    rose above 40 % [H] for good. (A wide layer on an easy task loses a third of its channels and nothing else.)
+    """
+    amber, red, over, rows = 0.5, 0.9, 0.4, 2
+    table = run.table("dead_channels", rows)
+    lasting = table.values[-rows:].min(axis=0)  # [L]
+    worst = int(np.argmax(lasting))
+    if lasting[worst] < amber:
+        return None
+    name, share = table.layers[worst], table.values[:, worst]
+    first = int(np.flatnonzero(share < over)[-1] + 1) if (share < over).any() else 0
+    return Finding(
+        "dying-relu", f"Much of layer '{name}' is off for every image", RED if lasting[worst] >= red else AMBER,
+        int(table.steps[first]),
+        (f"{percent(share[-1])} of its channels are 0 for all 1,000 images at step {table.steps[-1]:,}; "
+         f"{percent(share[0])} were at step {table.steps[0]:,}",
+         "all layers at the end: " + ", ".join(f"{n} {percent(v)}" for n, v in zip(table.layers, table.values[-1]))),
+    )  # fmt: skip
+
+
+def rate_high(run: Run) -> Finding | None:
+    """Each step moves the weights by too much of their length.
+
+    Rule: median over layers of |d|/|w| > 3e-2 [H], red > 1e-1 [H], for 200 steps while the rate is at least half its
+    peak, over after half of that; or > 1e-1 at two measured steps of the whole run, or |w| 1.5 times as long as 20
+    steps before (median over layers) [H]: a few such steps undo what many have built, and may well be the last ones.
+    (CS231n's 1e-3 is for plain SGD; batch norm with momentum is well at 1e-2.)
+    """
+    long = rate_scale(run, "rate-high", "The steps are too large for the weights", 3e-2, 1e-1)
+    if long:
+        return long
+    leap, times, growth = 0.1, 2, 1.5
+    steps, ratio = middle_ratio(run)
+    leaps = np.flatnonzero(ratio > leap)
+    grown_at, grown = growth_of_weights(run)
+    blown = np.flatnonzero(grown > growth)
+    if len(leaps) < times and not blown.size:
+        run.need_steps(200)  # to say that all is in order takes as long as the first rule does
+        return None
+    evidence = []
+    if leaps.size:
+        worst = leaps[np.argmax(ratio[leaps])]
+        evidence.append(
+            f"{len(leaps)} of {len(steps)} measured steps moved a layer by more than {percent(leap)} of its length "
+            f"(median over layers), most of all step {steps[worst]:,} by {percent(ratio[worst])}; 0.1 to 1 % is usual"
+        )
+    if blown.size:
+        worst = blown[np.argmax(grown[blown])]
+        evidence.append(
+            f"at step {grown_at[worst]:,} the kernels are {grown[worst]:.2g} times as long as some 20 steps before "
+            "(median over layers)"
+        )
+    first = min(int(at[found[0]]) for at, found in ((steps, leaps), (grown_at, blown)) if found.size)
+    return Finding("rate-high", "Some steps throw the weights about", AMBER, first, (*evidence, *bouncing(run, 1)))
+
+
+def growth_of_weights(run: Run, span: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """(steps [S], median over layers of |w| now / |w| at the last measured step at least `span` before [S])."""
+    table = run.table("weight_norm")
+    before = np.maximum(np.searchsorted(table.steps, table.steps - span, side="right") - 1, 0)
+    now, then = table.values[:, :-1], table.values[before, :-1]
+    return table.steps, np.nan_to_num(
+        np.median(np.where(then > 0, now / np.maximum(then, 1e-30), 1.0), axis=1), nan=1.0
+    )
+
+
+def rate_low(run: Run) -> Finding | None:
+    """Each step moves the weights by next to nothing.
+
+    Rule: median over layers of |d|/|w| < 1e-4 [H], red < 1e-5 [H], for 200 steps while the rate is at least half its
+    peak; over after twice that. (CS231n: about 1e-3 is right.)
+    """
+    run.need_steps(200)
+    return rate_scale(run, "rate-low", "The steps are too small for the weights", 1e-4, 1e-5)
+
+
+def middle_ratio(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """(steps [S], median over layers of |d|/|w| [S]), without the last layer, which starts short (OUTPUT_GAIN).
+
+    Raises NotMeasured for Muon, which makes it the learning rate: its steps are all equally long, as are its weights.
+    """
+    if run.config["settings"].get("optimizer") == "muon":
+        raise NotMeasured("muon moves a convolution by the rate it was told, whatever the gradient")
+    table = run.table("update_ratio")
+    return table.steps, np.nan_to_num(np.median(table.values[:, :-1], axis=1), nan=0.0, posinf=np.inf)
+
+
+def bouncing(run: Run, since: int) -> list[str]:
+    """What the cosine of successive gradients and the quality of steps say since that step, if they were measured."""
+    said = []
+    for quantity, args in (
+        ("gradient_cosine", "cosine between successive gradients {:.2f} (median; below -0.1 is zig-zag)"),
+        ("gain_ratio", "step quality {:.2f} (median; 1 keeps its promise, below 0 the loss rose on its own batch)"),
+    ):
+        try:
+            said.append(args.format(np.median(run.table(quantity).since(since).values)))
+        except NotMeasured:
+            pass
+    return said
+
+
+def rate_scale(run: Run, name: str, title: str, amber: float, red: float) -> Finding | None:
+    """`rate_high` and `rate_low` over a long time: they differ in the sign only."""
+    duration = 200
+    steps, ratio = middle_ratio(run)
+    near = near_peak_rate(run, steps)
+    steps, ratio = steps[near], ratio[near]
+    sign = 1 if red > amber else -1
+    slack = 0.5 if sign > 0 else 2.0
+    found = stretch(steps, sign * ratio > sign * amber, sign * ratio > sign * amber * slack, duration)
+    if not found:
+        return None
+    middle = float(np.median(ratio[(steps >= found[0]) & (steps <= found[1])]))
+    if sign * middle <= sign * amber:
+        return None
+    return Finding(
+        name, title, RED if sign * middle > sign * red else AMBER, found[0],
+        (f"from step {found[0]:,} to {found[1]:,}, with the rate near its peak, a step moves a layer by {middle:.2g} "
+         "of its length (median over layers and steps); between 1e-4 and 3e-2 is usual",
+         f"the peak of the learning rate is {np.nanmax(run.steps['learning_rate']):.3g}",
+         *(bouncing(run, found[0]) if sign > 0 else ())),
+    )  # fmt: skip

@@ -1,0 +1,91 @@
+"""What a detector finds, and the tools that detectors share: stretches of time, trailing means, standard errors."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.support.run import Run
+
+LN10 = math.log(10)  # nats: the loss of guessing among ten classes
+CHANCE = 0.1  # the accuracy of guessing
+RED, AMBER, NOTE = "red", "amber", "note"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, since when, how we know, what else it could be, and what to do."""
+
+    id: str
+    title: str
+    severity: str  # red: the run is not worth going on with; amber: look at it; note: good to know
+    step: int  # the first step at which it shows; 0 is the untouched network
+    evidence: tuple[str, ...]  # sentences with numbers
+    rivals: tuple[str, ...] = ()  # other explanations of the same evidence
+    experiment: str = ""  # what tells them apart, with its command
+    read: str = ""  # a file of this repository
+    replay: str = ""  # the command that takes that step again
+    explained_by: str = ""  # the id of another finding of this run that would cause this one
+
+
+def stretch(steps: np.ndarray, enter: np.ndarray, stay: np.ndarray, duration: int) -> tuple[int, int] | None:
+    """(first, last) step of the first stretch of at least `duration` steps, or None.
+
+    Hysteresis: a stretch begins where `enter` holds and goes on while `stay`, the weaker condition,
+    does. All are [n]; a stretch from step a to step b lasts b - a + 1 steps.
+    """
+    begin = last = None
+    for step, starts, goes_on in zip(steps.tolist(), enter.tolist(), stay.tolist()):
+        if begin is not None and goes_on:
+            last = step
+            continue
+        if begin is not None and last - begin + 1 >= duration:
+            break
+        begin = last = step if starts else None
+    return (begin, last) if begin is not None and last - begin + 1 >= duration else None
+
+
+def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Mean of the last `window` values up to each place, of fewer at the start; [n] -> [n]."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    begins = np.maximum(ends - window, 0)
+    return (sums[ends] - sums[begins]) / (ends - begins)
+
+
+def trailing_median(values: np.ndarray, window: int) -> np.ndarray:
+    """Median of the last `window` values up to each place; NaN where there are fewer. [n] -> [n].
+
+    Beyond 20,000 values it is computed at some 20,000 places and kept between them: a median over 200 steps
+    does not move in 50.
+    """
+    n, every = len(values), max(len(values) // 20_000, 1)
+    medians = np.full(n, np.nan)
+    if n >= window:
+        windows = np.lib.stride_tricks.sliding_window_view(values, window)[::every]
+        medians[window - 1 :] = np.repeat(np.median(windows, axis=1), every)[: n - window + 1]
+    return medians
+
+
+def finite_part(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(steps, loss, accuracy) of the batches up to the first loss that is not finite."""
+    lost = np.flatnonzero(~np.isfinite(run.steps["loss"]))
+    end = lost[0] if lost.size else len(run.steps["loss"])
+    return tuple(run.steps[name][:end] for name in ("step", "loss", "accuracy"))
+
+
+def near_peak_rate(run: Run, steps: np.ndarray, share: float = 0.5) -> np.ndarray:
+    """Whether at these steps the logged rate was at least `share` of its highest: neither warm-up nor the end. [S]."""
+    rate = run.steps["learning_rate"]
+    place = np.minimum(np.searchsorted(run.steps["step"], steps), len(rate) - 1)
+    return rate[place] >= share * np.nanmax(rate)
+
+
+def standard_error(p: float, n: int) -> float:
+    """SE = sqrt(p (1-p) / n) of an accuracy p over n pictures; never that of less than one picture."""
+    return max(math.sqrt(p * (1 - p) / n), 1 / n)
+
+
+def percent(share: float) -> str:
+    """`12.3 %`."""
+    return f"{100 * share:.1f} %"

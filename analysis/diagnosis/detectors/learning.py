@@ -1,0 +1,236 @@
+"""How it learns: swings, standstill, underfitting, overfitting, answers that make no sense; and what it waits for."""
+
+import math
+
+import numpy as np
+
+from analysis.diagnosis.detectors.finding import AMBER, Finding, NOTE, RED, finite_part, percent, standard_error
+from analysis.support.run import NotMeasured, Run, counted
+
+
+def oscillation(run: Run) -> Finding | None:
+    """The test accuracy swings from epoch to epoch.
+
+    Rule: it falls by at least 3 points and 4 SE from one evaluation to the next and rises by as much at the one after (or
+    the other way round), at >= 20 % of the evaluations (AUTOTRAINER) and at least 3 of them [H]; still so in the last
+    third: a high rate makes a run swing, and the decay of the rate calms it. Amber.
+    """
+    points, share, swings = 0.03, 0.2, 3
+    evaluations = run.evaluations(6)
+    n = run.fact("data", "test_images")
+    test = evaluations["test_accuracy"]
+    change = np.diff(test)
+    bound = max(points, 4 * standard_error(float(np.median(test)), n))
+    turns = np.flatnonzero(
+        (np.abs(change[:-1]) >= bound) & (np.abs(change[1:]) >= bound) & (change[:-1] * change[1:] < 0)
+    )
+    late = (turns + 1 >= len(test) - 1 - max(len(test) // 3, 2)).sum()
+    if len(turns) < max(swings, share * len(test)) or not late:
+        return None
+    return Finding(
+        "oscillation", f"The {run.test_name} accuracy swings", AMBER, int(evaluations["step"][turns[0] + 1]),
+        (f"it turns round by at least {100 * bound:.1f} points {len(turns)} times in {len(test)} evaluations, "
+         f"{late} of them in the last third; the largest change from one evaluation to the next is "
+         f"{100 * np.abs(change).max():.1f} points",),
+    )  # fmt: skip
+
+
+def plateau(run: Run) -> Finding | None:
+    """The training stands still although much is left to learn.
+
+    Rule: train loss of the evaluations less than 1 % below the best of 5 epochs before, train accuracy < 95 %, at two evaluations
+    in a row [H]; over after 2 %. Then: small gradient = flat; large gradient and small update = rate too low; large
+    gradient and negative cosine = bouncing.
+    """
+    epochs, gain, known = 5, 0.01, 0.95
+    evaluations = run.evaluations(epochs + 2)
+    loss, accuracy = evaluations["train_loss"], evaluations["train_accuracy"]
+    best = np.minimum.accumulate(loss)
+    gained = 1 - best[epochs:] / best[:-epochs]  # what the best loss won in five epochs
+    stands = (gained < gain) & (accuracy[epochs:] < known)
+    if not stands[-2:].all():
+        return None
+    first = int(np.flatnonzero(~stands)[-1] + 1) if (~stands).any() else 0
+    since = int(evaluations["step"][first])
+    evidence = [
+        f"in the last {epochs} epochs the train loss gained {percent(gained[-1])}: it is {loss[-1]:.3f}, at "
+        f"{percent(accuracy[-1])} train accuracy"
+    ]
+    return Finding("plateau", "The training stands still", AMBER, since, (*evidence, *slope_words(run, since)))
+
+
+def slope_words(run: Run, since: int) -> list[str]:
+    """What gradient, update and cosine say of a loss that stands still since that step; empty if not measured."""
+    try:
+        norm, ratio, cosine = (run.table(q, 20) for q in ("gradient_norm", "update_ratio", "gradient_cosine"))
+    except NotMeasured:
+        return []
+    early, late = np.median(norm.values[:100]), np.median(norm.since(since).values)
+    update, turn = np.median(ratio.since(since).values), np.median(cosine.since(since).values)
+    if late < 0.1 * early:
+        meaning = "the ground is flat here"
+    elif update < 1e-4:
+        meaning = "there is a slope, and the steps are too small for it"
+    elif turn < -0.1:
+        meaning = "there is a slope, and the steps bounce from side to side"
+    else:
+        meaning = "neither a flat ground nor the size of the steps explains it: capacity, or labels"
+    return [
+        f"gradient norm {late:.2g} (first 100 measured steps {early:.2g}), update ratio {update:.2g}, cosine of "
+        f"successive gradients {turn:.2f}: {meaning}"
+    ]
+
+
+def underfit(run: Run) -> Finding | None:
+    """A complete run that does not even know its training images.
+
+    Rule: train accuracy at the last evaluation < 60 % [H] and less than 5 points above test. If the mean batch loss of the
+    last quarter is below that of the quarter before by more than 1 % and 2 standard errors, it was still learning:
+    note (undertrained). Flat: amber, and red below 15 % [H]. Needs 100 steps.
+    """
+    low, gap, lost, gain = 0.6, 0.05, 0.15, 0.01
+    run.need_steps(100)
+    evaluations = run.evaluations()
+    if not run.complete:
+        raise NotMeasured("the run is not complete")
+    train, test = evaluations["train_accuracy"][-1], evaluations["test_accuracy"][-1]
+    if train >= low or train - test >= gap:
+        return None
+    steps, loss, _ = finite_part(run)
+    quarter = len(loss) // 4
+    if not quarter:
+        return None
+    before, last = loss[-2 * quarter : -quarter], loss[-quarter:]
+    error = math.sqrt((before.var() + last.var()) / quarter)
+    fell = before.mean() - last.mean()
+    falling = fell > max(2 * error, gain * before.mean())
+    evidence = (
+        f"train accuracy {percent(train)}, {run.test_name} {percent(test)} after {run.length:,} steps",
+        f"the mean batch loss fell by {fell:.3f} ± {error:.3f} from the third quarter of the run to the last, to "
+        f"{last.mean():.3f}",
+    )
+    if falling:
+        return Finding("underfit", "It was still learning when it ended", NOTE, int(steps[-quarter]), evidence)
+    return Finding(
+        "underfit", "It does not even know its training images", RED if train < lost else AMBER, int(steps[-quarter]),
+        evidence,
+    )  # fmt: skip
+
+
+def overfit(run: Run) -> Finding | None:
+    """What it still learns about its own pictures harms it on others.
+
+    Rule: t* = argmin of the test loss; at the last 3 evaluations or more 100 (L_t / L_t* - 1) > 5 and L_t - L_t* > 0.05
+    nats [H], and the train loss fell since t* (after Prechelt 1998). Harmful (red) if the accuracy is 2 SE below its
+    best and has been at both last evaluations; else benign (amber): it is only too sure of itself.
+    """
+    rise, nats, evaluations = 0.05, 0.05, 3
+    evaluations = run.evaluations(evaluations + 1)
+    test, train, accuracy = evaluations["test_loss"], evaluations["train_loss"], evaluations["test_accuracy"]
+    best = int(np.nanargmin(test))
+    over = (test > (1 + rise) * test[best]) & (test > test[best] + nats)
+    if len(test) - 1 - best < evaluations or not over[-evaluations:].all() or not train[-1] < train[best]:
+        return None
+    first = int(np.flatnonzero(~over)[-1] + 1)
+    n = run.fact("data", "test_images")
+    highest = int(np.argmax(accuracy))
+    error = standard_error(float(accuracy[highest]), n)
+    harmful = (accuracy[-2:] < accuracy[highest] - 2 * error).all()
+    evidence = [
+        f"{run.test_name} loss {test[-1]:.3f}, {100 * (test[-1] / test[best] - 1):.0f} % above its minimum "
+        f"{test[best]:.3f} of epoch {evaluations['epoch'][best]}; train loss fell from {train[best]:.3f} to "
+        f"{train[-1]:.3f} since",
+        f"{run.test_name} accuracy {percent(accuracy[-1])}, best {percent(accuracy[highest])} in epoch "
+        f"{evaluations['epoch'][highest]} (SE {100 * error:.1f} points)",
+    ]
+    errors = evaluations.get("test_calibration_error", np.empty(0))
+    if len(errors) and np.isfinite(errors[[best, -1]]).all():
+        evidence.append(f"calibration error {percent(errors[best])} then, {percent(errors[-1])} now")
+    title = (
+        "Overfitting: it loses on new images" if harmful else "Overfitting, benign so far: it gets too sure of itself"
+    )
+    return Finding("overfit", title, RED if harmful else AMBER, int(evaluations["step"][first]), tuple(evidence))
+
+
+def suspicious_test(run: Run) -> Finding | None:
+    """Better on new images than on its own: too good to be true.
+
+    Rule: test accuracy above train accuracy (both in evaluation mode) by 5 points and 4 SE of the difference [H] at
+    two evaluations in a row, from epoch 3 on.
+    """
+    points, errors = 0.05, 4
+    evaluations = run.evaluations(2, passed=3)
+    train, test = evaluations["train_accuracy"], evaluations["test_accuracy"]
+    n, probe = run.fact("data", "test_images"), min(run.fact("data", "train_images"), 5_000)
+    bound = [
+        max(points, errors * math.hypot(standard_error(a, probe), standard_error(b, n)))
+        for a, b in zip(train.tolist(), test.tolist())
+    ]
+    above = test - train > bound
+    if not above[-2:].all():
+        return None
+    first = int(np.flatnonzero(~above)[-1] + 1) if (~above).any() else 0
+    return Finding(
+        "suspicious-test", f"Better on {run.test_name} images than on its own", RED, int(evaluations["step"][first]),
+        (f"{run.test_name} accuracy {percent(test[-1])}, train {percent(train[-1])} on the same weights: "
+         f"{100 * (test[-1] - train[-1]):.1f} points; chance allows {100 * bound[-1]:.1f}",),
+    )  # fmt: skip
+
+
+def collapse(run: Run) -> Finding | None:
+    """It answers nearly always the same.
+
+    Rule: at the last evaluation after epoch 1 and 100 steps one class takes > 40 % [H] of the answers and more than twice
+    its true share; red above 80 % [H] or at two evaluations in a row.
+    """
+    amber, red = 0.4, 0.8
+    run.need_steps(100)
+    steps, confusions = run.confusions(passed=1)
+    kept = steps >= 100
+    if not kept.any():
+        raise NotMeasured("it takes an evaluation after 100 steps")
+    steps, confusions = steps[kept], confusions[kept]
+    total = confusions.sum(axis=(1, 2))
+    share, true = confusions.sum(axis=1) / total[:, None], confusions.sum(axis=2) / total[:, None]
+    over = ((share > amber) & (share > 2 * true)).any(axis=1)
+    if not over[-1]:
+        return None
+    first = int(np.flatnonzero(~over)[-1] + 1) if (~over).any() else 0
+    k = int(np.argmax(share[-1]))
+    severe = share[-1, k] > red or len(over) - first >= 2
+    return Finding(
+        "collapse", f"It answers '{run.class_name(k)}' whatever it sees", RED if severe else AMBER, int(steps[first]),
+        (f"at the last evaluation {percent(share[-1, k])} of the answers are '{run.class_name(k)}', the right answer for "
+         f"{percent(true[-1, k])} of the images", f"so at {counted(len(over) - first, 'evaluation')} in a row"),
+    )  # fmt: skip
+
+
+def pipeline(run: Run) -> Finding | None:
+    """The machine waits for something else than arithmetic.
+
+    Rule: a compiled function was traced more than once: amber. Or p95 / p50 of the seconds a step took, without
+    the probes, > 3 over at least 100 steps: a note, for a shared machine does that by itself.
+    """
+    tail, least = 3, 100
+    try:
+        steps, traces = run.of_network("traces")
+    except NotMeasured:
+        traces = np.empty(0)
+    if len(traces) and traces[-1] > 1:
+        return Finding(
+            "pipeline", "The step is compiled more than once", AMBER, int(steps[traces > 1][0]),
+            (f"{traces[-1]:.0f} traces of one function by step {steps[-1]:,}; one is right: each costs seconds",),
+        )  # fmt: skip
+    run.need_steps(least)
+    timing = run.timing
+    seconds = timing["step_seconds"][1:]  # the first one compiles
+    if len(seconds) < least - 1:
+        raise NotMeasured("timing.csv is short")
+    middle, late = np.percentile(seconds, [50, 95])
+    if not late > tail * middle:
+        return None
+    return Finding(
+        "pipeline", "Some steps take much longer than others", NOTE,
+        int(timing["step"][1:][np.argmax(seconds > tail * middle)]),
+        (f"half of the steps take at most {1000 * middle:.1f} ms, one in twenty more than {1000 * late:.1f} ms",),
+    )  # fmt: skip

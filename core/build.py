@@ -1,0 +1,49 @@
+"""From the settings to a network and an optimizer: the textbook's, or those of core/speed/."""
+
+import tensorflow as tf
+
+from core import model
+from core.data.batches import standardize
+from core.model import CNN, IMAGE_SHAPE
+from core.optimizers import SGD, Adam
+from core.settings.settings import SPEED_NETWORKS
+from core.speed import kernels, networks
+from core.speed.micro_batches import MicroBatchedCNN
+from core.speed.muon import Muon
+from core.speed.whitening import Whitening
+
+WHITENING_IMAGES = 5_000
+
+
+def build_network(settings, dtype=tf.float32, images=None) -> CNN:
+    """The network that the settings name, its weights drawn from their seed.
+
+    images: training images uint8 [N,32,32,3] from which a whitening layer computes its filters; without them it
+    keeps random ones (enough to count parameters, or before a checkpoint is restored). Afterwards
+    `network.replaced` names the layers that core/speed/kernels.py replaced.
+    """
+    compute_dtype = tf.bfloat16 if settings.precision == "bfloat16" and dtype == tf.float32 else dtype
+    if settings.network in SPEED_NETWORKS:
+        layers = networks.build_layers(settings, dtype)
+        if images is not None and isinstance(layers[0], Whitening):
+            layers[0].compute_filters(standardize(images))
+    else:
+        layers = model.NETWORKS[settings.network](settings.seed, dtype)
+    fast = settings.kernels == "fast"
+    replaced = kernels.replace_layers(layers, IMAGE_SHAPE, compute_dtype) if fast else {}
+    if settings.micro_batches > 1:
+        network = MicroBatchedCNN(settings.network, layers, compute_dtype, settings.micro_batches)
+    else:
+        network = CNN(settings.network, layers, compute_dtype)
+    network.replaced = replaced
+    return network
+
+
+def build_optimizer(settings, parameters: list[tf.Variable]) -> SGD | Adam | Muon:
+    """The optimizer that the settings name."""
+    if settings.optimizer in ("adam", "adamw"):
+        return Adam(parameters, weight_decay=settings.weight_decay)
+    common = (settings.momentum, settings.weight_decay, settings.bias_lr_scale)
+    if settings.optimizer == "muon":
+        return Muon(parameters, *common, rate_ratio=settings.muon_rate / settings.learning_rate)
+    return SGD(parameters, *common)

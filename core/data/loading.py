@@ -1,0 +1,55 @@
+"""Which data set a run gets: cifar10 from a folder or the network, or the built-in shapes10."""
+
+import hashlib
+from pathlib import Path
+
+from core.data import shapes10
+from core.data.cifar10 import PROJECT, download_cifar10, find_cifar10, read_cifar10
+from core.data.data_set import DataError, DataSet
+from core.settings.settings import HOLDOUT_IMAGES
+
+
+def load(name: str = "auto", data_dir: str = "", holdout: bool = False) -> DataSet:
+    """The data set `name` (cifar10, shapes10 or auto), verified. Raises DataError.
+
+    cifar10 is looked for in data_dir, then $CIFAR10_DIR, then data/ in the project, else
+    downloaded. auto is cifar10 if it can be had, else shapes10 with a notice; a cifar10 that is
+    there but damaged is an error, because somebody meant it to be used.
+    """
+    notice = ""
+    if name in ("auto", "cifar10"):
+        folder = find_cifar10(data_dir)
+        if folder is None:
+            try:
+                folder = download_cifar10(Path(data_dir) if data_dir else PROJECT / "data")
+            except DataError as error:
+                if name == "cifar10":
+                    raise
+                notice = str(error)
+        if folder is not None:
+            return with_holdout(read_cifar10(folder), holdout)
+    return with_holdout(load_shapes10(notice), holdout)
+
+
+def load_shapes10(notice: str = "") -> DataSet:
+    """The drawn data set: always the same 10,000 training and 2,000 test images."""
+    train_images, train_labels = shapes10.draw(1_000, seed=10)
+    test_images, test_labels = shapes10.draw(200, seed=11)
+    fingerprint = hashlib.sha256()
+    for array in (train_images, train_labels, test_images, test_labels):
+        fingerprint.update(array.tobytes())
+    return DataSet(
+        "shapes10", shapes10.CLASSES, train_images, train_labels, test_images, test_labels,
+        fingerprint.hexdigest(), notice=notice,
+    )  # fmt: skip
+
+
+def with_holdout(data: DataSet, holdout: bool) -> DataSet:
+    """The same data, or with its last tenth of the training images in the place of the test set."""
+    if not holdout:
+        return data
+    kept = len(data.train_images) - HOLDOUT_IMAGES[data.name]
+    return DataSet(
+        data.name, data.class_names, data.train_images[:kept], data.train_labels[:kept],
+        data.train_images[kept:], data.train_labels[kept:], data.fingerprint, True, data.notice,
+    )  # fmt: skip

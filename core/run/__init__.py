@@ -1,0 +1,1 @@
+"""What belongs to one run: its folder, logs, checkpoints, terminal lines, signals, and how it is resumed."""

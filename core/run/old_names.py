@@ -1,0 +1,33 @@
+"""The names that older versions wrote, and today's: the one place where a run of an older version is translated."""
+
+# Quantities of layers.csv.
+QUANTITIES = {
+    b"credit": b"first_order_change",
+    b"zero_share": b"sparsity",
+    b"activation_deviation": b"activation_std",
+    b"step_quality": b"gain_ratio",
+    b"exam_disagreement": b"evaluation_disagreement",
+    b"test_accuracy_of_six_views": b"test_accuracy_tta",
+}
+
+# Settings in config.json.
+SETTINGS = {"pieces": "micro_batches", "shift_rate": "bias_lr_scale", "test_views": "test_time_augmentation"}
+REMOVED_SETTINGS = {"lookahead": False, "overlapping_pools": False}  # {name: the value that changes nothing}
+
+
+def renamed_config(config: dict) -> dict:
+    """config.json of an older version in today's names; one of today's is returned unchanged."""
+    settings = config["settings"]
+    for old, new in SETTINGS.items():
+        if old in settings:
+            settings[new] = settings.pop(old)
+    for name, neutral in REMOVED_SETTINGS.items():
+        if name in settings and settings[name] == neutral:
+            del settings[name]
+    if "alternating_flip" in settings:
+        alternating, flip = settings.pop("alternating_flip"), settings.pop("flip", False)
+        settings["flip"] = "alternating" if alternating else "random" if flip else "none"
+    if isinstance(config.get("diagnostics"), dict) and "cadence" in config["diagnostics"]:
+        intervals = config["diagnostics"].pop("cadence")
+        config["diagnostics"]["intervals"] = {{"quality": "gain_ratio"}.get(k, k): v for k, v in intervals.items()}
+    return config

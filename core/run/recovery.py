@@ -1,0 +1,61 @@
+"""Back to an earlier state of a run: restore a checkpoint, repeat the steps after it, find a number that was lost."""
+
+import tensorflow as tf
+
+from core.measure import probes
+from core.run import checkpoints, logs, run_folder, terminal
+
+
+def restore_newest(training, folder, not_after: int | None = None) -> int:
+    """Assign the newest undamaged checkpoint (of a step <= not_after), or the initial state if there is none.
+
+    Returns its step, 0 for the initial state.
+    """
+    saved = [path for path in checkpoints.newest_first(folder) if not_after is None or int(path.name[5:]) <= not_after]
+    if not saved:
+        if not_after is None:
+            terminal.say(f"{folder} has no checkpoint yet: it starts again from step 1")
+        for name, variable in training.state.items():
+            variable.assign(training.initial_state[name])
+        return 0
+    checkpoint = checkpoints.newest(folder, not_after)
+    for sentence in checkpoint.damaged:
+        terminal.say(f"passed over: {sentence}")
+    checkpoints.restore(checkpoint, training.state)
+    return checkpoint.step
+
+
+def rewind(training, folder, step: int) -> None:
+    """Assign the state after exactly `step` steps: a checkpoint, then the steps after it once more."""
+    for repeated in range(restore_newest(training, folder, not_after=step) + 1, step + 1):
+        training.step(tf.constant(repeated))
+
+
+def check_same_data(folder, data) -> None:
+    """Raise RunError if the run was trained on other bytes."""
+    if run_folder.read_config(folder)["data"]["fingerprint"] != data.fingerprint:
+        raise run_folder.RunError(f"{folder}: it was trained on other bytes than {data.name} has here; see --data-dir")
+
+
+def why_not_finite(training, folder, step: int) -> str:
+    """One line about a loss or gradient that is not finite: the step is repeated line by line, to find where.
+
+    Then once more as it was taken: if its numbers are finite this time, the machine lost them, not the training.
+    """
+    rewind(training, folder, step - 1)
+    where = probes.first_not_finite(tf.constant(step), training.batches, training.network, training.settings)
+    repeated, _ = training.step(tf.constant(step))
+    lost_by_machine = all(probes.all_finite(repeated[number]) for number in ("loss", "gradient_norm"))
+    rate = logs.read(folder, logs.STEPS)["learning_rate"][-1]
+    saved = [path.name for path in checkpoints.newest_first(folder)]
+    begin = f"the numbers stop being finite at step {step:,} (learning rate {rate:.3g})"
+    kept = f"the last good checkpoint is {saved[0]}" if saved else "no checkpoint was written yet"
+    if lost_by_machine:
+        return (
+            f"{begin}: repeated, the same step is finite, so the machine lost them (memory, processor, library); "
+            f"{kept}; --resume continues from there"
+        )
+    return (
+        f"{begin}: {where}; {kept}; try a third of the --learning-rate or a longer --warmup; see it with "
+        f"`python analysis/replay.py {folder} --step {step}`"
+    )

@@ -1,0 +1,204 @@
+"""The folder of a run: how it is made, found, locked by one process, described in config.json, and read again.
+
+    runs/NAME/config.json    every setting, resolved, and what else decides the bits
+              steps.csv, epochs.csv, layers.csv, predictions.csv, timing.csv      core/run/logs.py
+              checkpoints/                                                       core/run/checkpoints.py
+
+Reading it needs neither NumPy nor TensorFlow.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+
+from core.run import old_names
+from core.settings.settings import Settings
+
+CONFIG = "config.json"
+LATEST = "latest"
+LOCK = ".lock"
+
+
+class RunError(Exception):
+    """A run folder that cannot be used; the message says what, where and what to do."""
+
+
+def check_free(runs_dir: Path, name: str) -> None:
+    """Raise RunError if a run of this name is there: no run is overwritten.
+
+    A folder without config.json and without rows belongs to a run that was killed before it began; it is free.
+    """
+    folder = runs_dir / name
+    if name and folder.exists() and not never_began(folder):
+        raise RunError(f"--run {name}: {folder} exists; choose another name, or continue it with --resume")
+
+
+def never_began(folder: Path) -> bool:
+    """Whether this is what a run leaves that was killed between making its folder and writing config.json."""
+    return folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK, f"{CONFIG}.partial"}
+
+
+def create(runs_dir: Path, name: str) -> Path:
+    """Make the folder of a new run. Raises RunError if the name is taken or the folder cannot be made."""
+    check_free(runs_dir, name)
+    folder = runs_dir / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--runs-dir {runs_dir}: cannot make {folder} ({error.strerror}); name another place") from None
+    return folder
+
+
+def name_for(given: str, recipe: str, data) -> str:
+    """The name of a new run: the one that was given, or <recipe>-<date>-<time>.
+
+    A run on shapes10 says so in its name, unless a name was given together with that data set.
+    """
+    drawn = data.name == "shapes10"
+    if given:
+        return f"{given}-shapes10" if drawn and data.notice else given
+    return f"{recipe}-shapes10-{timestamp()}" if drawn else f"{recipe}-{timestamp()}"
+
+
+def timestamp() -> str:
+    """Now, as it stands in the name of a run: 20260131-235959."""
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+def point_latest(runs_dir: Path, name: str) -> None:
+    """Let runs/latest mean this run: a link, or a file with its name where the system has no links."""
+    latest, fresh = runs_dir / LATEST, runs_dir / f".{LATEST}-{os.getpid()}"
+    try:
+        fresh.symlink_to(name, target_is_directory=True)
+    except OSError:
+        fresh.write_text(name)
+    os.replace(fresh, latest)
+
+
+def find(name: str | None, runs_dir: Path = Path("runs")) -> Path:
+    """The folder of a run: by its name in runs_dir, by its path, or the latest for None. Raises RunError."""
+    runs_dir = Path(runs_dir)
+    if name is None:
+        latest = runs_dir / LATEST
+        if latest.is_file():
+            latest = runs_dir / latest.read_text().strip()
+        if not (latest / CONFIG).is_file():
+            raise RunError(f"{runs_dir}: no run there yet; train one with `python train_loop.py` or `make train`")
+        return runs_dir / latest.resolve().name  # the run's own name, and no longer a path than was given
+    # A run that fell back on the built-in data has -shapes10 behind the name it was given.
+    for folder in (runs_dir / name, Path(name), runs_dir / f"{name}-shapes10"):
+        if (folder / CONFIG).is_file():
+            return folder
+    there = sorted(path.parent.name for path in runs_dir.glob(f"*/{CONFIG}") if path.parent.name != LATEST)
+    known = f"; {runs_dir} holds {', '.join(there[-5:])}" if there else f"; {runs_dir} holds no run yet"
+    raise RunError(f"{name}: no such run (a folder with a {CONFIG}){known}")
+
+
+def write_config(folder: Path, config: dict) -> None:
+    """Write config.json, whole or not at all."""
+    partial = folder / f"{CONFIG}.partial"
+    partial.write_text(json.dumps(config, indent=2) + "\n")
+    os.replace(partial, folder / CONFIG)
+
+
+def read_config(folder: Path) -> dict:
+    """The content of config.json, in today's names. Raises RunError when it cannot be read."""
+    path = Path(folder) / CONFIG
+    try:
+        config = json.loads(path.read_text())
+        config["settings"], config["data"]["title"]
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing; a run folder has a {CONFIG}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: not the description of a run ({error}); was it edited or cut short?") from None
+    return old_names.renamed_config(config)
+
+
+def describe(folder: Path, settings: Settings, data, network, statistics: dict) -> dict:
+    """What config.json says of a new run. The settings are resolved: resuming reads them and nothing else.
+
+    statistics: the data set statistics (core/data/data_set.py) of the images as the loop uses them.
+    """
+    return {
+        "run": folder.name,
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "settings": dataclasses.asdict(settings) | {"data": data.name},
+        "data": {
+            "name": data.name,
+            "title": data.title,
+            "fingerprint": data.fingerprint,
+            "train_images": len(data.train_images),
+            "test_images": len(data.test_images),
+            "class_names": list(data.class_names),
+            **statistics,
+        },
+        "precision": settings.precision,
+        "parameter_count": network.parameter_count,
+        "forward_flops_per_image": network.flops(),
+        "kernels": network.replaced,
+    }
+
+
+@contextlib.contextmanager
+def held(folder: Path):
+    """Lock the run folder for this process; RunError, naming the holder, if another process trains in it.
+
+    The system releases the lock when the process ends, however it ends: a kill leaves nothing to clean up.
+    """
+    with open(folder / LOCK, "a+") as lock:
+        try:
+            _lock(lock)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise RunError(
+                f"{folder}: {holder} is training in it; wait for it, stop it, or use another --run"
+            ) from None
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"process {os.getpid()}")
+        lock.flush()
+        yield
+
+
+def _lock(file) -> None:
+    """Take an exclusive lock that ends with the process. OSError when another process has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        file.seek(1 << 20)  # a byte behind the text, which the refused process can still read
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+MAY_CHANGE = ("data_dir", "keep_checkpoints")  # on a resume; everything else would make it another run
+
+
+def resumed_settings(folder: Path, invocation) -> Settings:
+    """The settings a run was started with, to go on with. Raises RunError when the command line contradicts them."""
+    stored = read_config(folder)["settings"]
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    if set(stored) != fields:
+        odd = sorted(set(stored) ^ fields)[0]
+        raise RunError(
+            f"{folder / CONFIG}: its settings are of another version of this project (see '{odd}'); train again"
+        )
+    settings = Settings(**stored)
+    if problems := settings.problems():
+        raise RunError(f"{folder / CONFIG}: {problems[0]}; was it edited?")
+    changed = {name: getattr(invocation.settings, name) for name in invocation.given}
+    for name, value in changed.items():
+        if value in ("auto", 0) and name in ("data", "precision", "micro_batches", "kernels"):
+            continue  # the run continues with what was chosen when it began
+        if name not in MAY_CHANGE and value != getattr(settings, name):
+            raise RunError(
+                f"--{name.replace('_', '-')} {value}: {folder} was started with {getattr(settings, name)}, and a run "
+                "keeps its settings; resume without this option, or start another --run"
+            )
+    return dataclasses.replace(settings, **{name: value for name, value in changed.items() if name in MAY_CHANGE})

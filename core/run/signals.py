@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM: the loop stops between two steps."""
+
+import os
+import signal
+import sys
+
+
+class StopRequest:
+    """Inside `with StopRequest() as stop`, the first signal sets stop.signal; a second Ctrl-C ends at once.
+
+    The handler only stores the name of the signal. The loop stops after the current step, so that what is saved
+    is the state after a whole step.
+    """
+
+    def __init__(self):
+        self.signal: str | None = None  # "Ctrl-C" or "SIGTERM" once one has come
+
+    def __enter__(self):
+        self.before = {s: signal.signal(s, self.note) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def note(self, number, frame):
+        """The signal handler."""
+        if self.signal and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+
+
+def exit_quietly_on_interrupt(script: str) -> None:
+    """Until a StopRequest takes over, Ctrl-C ends the process with one line: nothing has been written yet."""
+
+    def leave(number, frame):
+        print(f"\n{script}: stopped before the first step; nothing was written", file=sys.stderr, flush=True)
+        os._exit(130)  # at once: the interrupted code may be TensorFlow's start-up, which would print a traceback
+
+    signal.signal(signal.SIGINT, leave)

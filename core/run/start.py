@@ -1,0 +1,87 @@
+"""Before the first step: the settings, the device, the data, the network and the folder of a run, new or resumed."""
+
+import contextlib
+import dataclasses
+
+import tensorflow as tf
+
+from core import devices
+from core.data.data_set import statistics_of
+from core.data.loading import load
+from core.measure.diagnostics import Diagnostics, chosen_intervals
+from core.run import logs, recovery, run_folder, terminal
+from core.run.session import Session, is_evaluated
+from core.run.signals import StopRequest
+
+
+@contextlib.contextmanager
+def start_session(invocation, prepare, compiled):
+    """(training, session) of the run that the command line asks for, on its device, its folder locked.
+
+    prepare(settings, data) builds the training and compiled(function, signature, eager, **given) compiles a probe:
+    the two functions of train_loop.py. Raises RunError, DataError, CheckpointError, LogError or DeviceError.
+    """
+    settings, folder = invocation.settings, None
+    if invocation.resume:
+        folder = run_folder.find(invocation.run or None, invocation.runs_dir)
+        settings = run_folder.resumed_settings(folder, invocation)
+    else:
+        run_folder.check_free(invocation.runs_dir, invocation.run)
+    settings = dataclasses.replace(settings, eager=settings.eager or invocation.pdb)
+    settings = dataclasses.replace(
+        settings, kernels=devices.choose_kernels(settings), micro_batches=devices.choose_micro_batches(settings)
+    )
+    devices.configure(settings.threads, settings.micro_batches)
+    device, device_name = devices.choose(settings.device)
+    precision, reason = devices.choose_precision(settings.precision, device)
+    settings = dataclasses.replace(settings, precision=precision)
+    data = load(settings.data, settings.data_dir, settings.holdout)
+
+    with contextlib.ExitStack() as contexts:
+        contexts.enter_context(tf.device(device))
+        if invocation.resume:
+            contexts.enter_context(run_folder.held(folder))
+        training = prepare(settings, data)  # a mistake in the network is reported before a folder is made
+        diagnostics = Diagnostics(training, compiled)
+        if invocation.resume:
+            start = resume(training, diagnostics, folder)
+        else:
+            start, name = 0, run_folder.name_for(invocation.run, settings.recipe, data)
+            folder = run_folder.create(invocation.runs_dir, name)
+            contexts.enter_context(run_folder.held(folder))
+            write_config(folder, training, diagnostics, compiled, device_name, reason)
+            run_folder.point_latest(invocation.runs_dir, name)
+        stop = contexts.enter_context(StopRequest())
+        terminal.opening(folder, training, device_name, start)
+        yield training, Session(training, folder, diagnostics, stop, start, invocation.stop_at)
+
+
+def resume(training, diagnostics, folder) -> int:
+    """Restore the newest checkpoint and cut the logs back to it; returns its step."""
+    recovery.check_same_data(folder, training.data)
+    start = recovery.restore_newest(training, folder)
+    diagnostics.set_intervals(run_folder.read_config(folder)["diagnostics"]["intervals"])
+    # A run that starts again measures its untrained network again; an evaluation that was cut short is repeated.
+    repeated = () if is_evaluated(folder, start) else diagnostics.evaluation_quantities(start)
+    logs.cut_back(folder, start or -1, repeated)
+    return start
+
+
+def write_config(folder, training, diagnostics, compiled, device_name: str, precision_reason: str) -> None:
+    """Everything that decides the bits of this run, and what a diagnosis needs to know about it."""
+    settings, data, batches = training.settings, training.data, training.batches
+    costs = None
+    if settings.diagnostics_budget:
+        costs, step_seconds = diagnostics.measured_costs(compiled)
+        diagnostics.set_intervals(chosen_intervals(costs, step_seconds, settings.diagnostics_budget))
+    used = (batches.images.numpy(), batches.labels.numpy(), data.test_images, data.test_labels)
+    statistics = statistics_of(*used, len(data.class_names))
+    facts = {
+        "device": device_name,
+        "precision_reason": precision_reason,
+        "steps_per_epoch": batches.steps_per_epoch,
+        "total_steps": training.total_steps,
+        "diagnostics": {"intervals": diagnostics.intervals, "cost_seconds": costs},
+    }
+    described = run_folder.describe(folder, settings, data, training.network, statistics)
+    run_folder.write_config(folder, described | facts | devices.environment(settings.threads))

@@ -1,0 +1,55 @@
+"""A batch in parts that pass the convolutions side by side: processors that need not wait for each other.
+
+After every layer of a batch all processors wait for the slowest. Micro-batches are independent up to the dense
+layers, so that each processor takes the whole way with its own (docs/speed.md). Without batch norm the function is
+the textbook's. Batch norm normalizes each micro-batch by its own statistics: "ghost batch normalization",
+Hoffer et al. 2017.
+"""
+
+import itertools
+
+import tensorflow as tf
+
+from core.layers import BatchNormalization, Dropout, Flatten, Layer
+from core.model import CNN
+
+
+class MicroBatchedCNN(CNN):
+    """CNN whose layers before Flatten take a batch in `micro_batches` parts, first to last.
+
+    Each micro-batch moves batch norm's averages with momentum^(1/micro_batches), so that all of them together keep
+    the fraction `momentum` of the old average, as one batch does. A dropout layer may only follow Flatten: one mask is
+    drawn for the whole batch.
+    """
+
+    def __init__(self, name: str, layers: list[Layer], compute_dtype, micro_batches: int):
+        super().__init__(name, layers, compute_dtype)
+        self.micro_batches = micro_batches
+        self.split_layers = next(i for i, layer in enumerate(layers) if isinstance(layer, Flatten))
+        for layer in layers[: self.split_layers]:
+            if isinstance(layer, Dropout):
+                raise ValueError(f"layer '{layer.name}': dropout before Flatten needs --micro-batches 1")
+            if isinstance(layer, BatchNormalization):
+                layer.momentum **= 1 / micro_batches
+
+    def __call__(self, images, training, step=None):  # noqa: D102
+        *_, (_, x) = self.outputs(images, training, step)
+        return tf.cast(x, images.dtype)
+
+    def outputs(self, images, training, step=None):
+        """(layer, its output for the whole batch) in forward order."""
+        parts = split(tf.cast(images, self.compute_dtype), self.micro_batches)
+        for layer in self.layers[: self.split_layers]:
+            parts = [layer(part, training, step) for part in parts]
+            yield layer, tf.concat(parts, axis=0)  # in a graph, joined only if somebody uses it
+        x = tf.concat(parts, axis=0)
+        for layer in self.layers[self.split_layers :]:
+            x = layer(x, training, step)
+            yield layer, x
+
+
+def split(x: tf.Tensor, parts: int) -> list[tf.Tensor]:
+    """x [N,...] in `parts` parts, first to last, of N / parts images or one more."""
+    count = x.shape[0] or tf.shape(x)[0]
+    ends = [count * i // parts for i in range(parts + 1)]
+    return [x[begin:end] for begin, end in itertools.pairwise(ends)]

@@ -1,0 +1,130 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.data import batches
+from core.data.batches import Batches, in_order, standardize
+from core.data import STD, DataError, MEAN
+from core.settings.settings import Settings
+
+PLAIN = Settings(batch_size=50)  # four batches an epoch of the 200 pictures
+
+
+def indices(data, settings, steps) -> np.ndarray:
+    """The indices of these steps, one after the other."""
+    cutter = Batches(data, settings)
+    return np.concatenate([cutter.indices(tf.constant(step)).numpy() for step in steps])
+
+
+@pytest.mark.parametrize("batch_size", [1, 50, 200])
+def test_an_epoch_sees_every_picture_once(small_data, batch_size):
+    per_epoch = 200 // batch_size
+    seen = indices(small_data, replace(PLAIN, batch_size=batch_size), range(1, per_epoch + 1))
+    assert sorted(seen) == list(range(200))
+
+
+def test_epochs_have_orders_of_their_own(small_data):
+    epochs = indices(small_data, PLAIN, range(1, 41)).reshape(10, 200)
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(200))
+    # Two unrelated orders agree at about one place of 200; and neither is the order on disk.
+    for k, epoch in enumerate(epochs):
+        assert np.sum(epoch == np.arange(200)) < 10
+        assert all(np.sum(epoch == other) < 10 for other in epochs[:k])
+
+
+@pytest.mark.parametrize(("batch_size", "left_out"), [(30, 20), (150, 50), (199, 1)])
+def test_what_does_not_fill_a_batch_sits_the_epoch_out(small_data, batch_size, left_out):
+    settings = replace(PLAIN, batch_size=batch_size)
+    per_epoch = Batches(small_data, settings).steps_per_epoch
+    assert per_epoch == 200 // batch_size
+    for epoch in range(3):
+        seen = indices(small_data, settings, range(1 + epoch * per_epoch, 1 + (epoch + 1) * per_epoch))
+        assert len(set(seen)) == len(seen) == 200 - left_out
+
+
+@given(st.integers(1, 2**31 - 1), st.integers(0, 2**31 - 1))
+def test_a_batch_is_a_function_of_seed_and_step(small_data, step, seed):
+    """Nobody has to have asked for the steps before; and the traced rule is the same rule."""
+    settings = replace(PLAIN, seed=seed, flip=True, crop=2)
+    images, labels = Batches(small_data, settings).batch(tf.constant(step))
+    assert images.shape == (50, 32, 32, 3) and images.dtype == tf.uint8 and labels.dtype == tf.int32
+    other = Batches(small_data, settings)
+    other.batch(tf.constant(1))
+    for a, b in zip((images, labels), other.batch(tf.constant(step))):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_traced_rule_is_the_same_rule(small_data):
+    cutter = Batches(small_data, replace(PLAIN, flip=True, crop=2))
+    traced = tf.function(cutter.batch, [tf.TensorSpec([], tf.int32)], autograph=False)
+    for step in (1, 4, 5, 1000):
+        for a, b in zip(traced(tf.constant(step)), cutter.batch(tf.constant(step))):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 12345])
+def test_another_seed_is_another_order(small_data, seed):
+    one, other = (indices(small_data, replace(PLAIN, seed=s), range(1, 5)) for s in (0, seed))
+    assert np.sum(one == other) < 10
+
+
+def test_pictures_keep_their_labels(small_data):
+    cutter = Batches(small_data, PLAIN)
+    for step in (1, 2, 7):
+        chosen = cutter.indices(tf.constant(step)).numpy()
+        images, labels = cutter.batch(tf.constant(step))
+        np.testing.assert_array_equal(images, small_data.train_images[chosen])
+        np.testing.assert_array_equal(labels, small_data.train_labels[chosen])
+
+
+def test_augmentation_changes_pictures_and_neither_order_nor_labels(small_data):
+    plain, plain_labels = Batches(small_data, PLAIN).batch(tf.constant(3))
+    for change in ({"flip": True}, {"crop": 2}):
+        images, labels = Batches(small_data, replace(PLAIN, **change)).batch(tf.constant(3))
+        np.testing.assert_array_equal(labels, plain_labels)
+        changed = np.any(images.numpy() != plain.numpy(), axis=(1, 2, 3))
+        assert 10 < changed.sum()
+
+
+def test_flip_draws_the_same_whether_or_not_there_is_a_crop(small_data, monkeypatch):
+    keys = []
+    monkeypatch.setattr(batches.augment, "flip", lambda images, key: keys.append(key.numpy().tolist()) or images)
+    monkeypatch.setattr(
+        batches.augment, "crop", lambda images, key, pixels: keys.append(key.numpy().tolist()) or images
+    )
+    Batches(small_data, replace(PLAIN, flip=True)).batch(tf.constant(3))
+    Batches(small_data, replace(PLAIN, flip=True, crop=2)).batch(tf.constant(3))
+    flip_alone, flip, crop = keys
+    assert flip_alone == flip != crop
+
+
+def test_a_batch_larger_than_the_data_is_refused(small_data):
+    with pytest.raises(DataError, match="--batch-size 201: larger than the 200 training images of shapes10"):
+        Batches(small_data, replace(PLAIN, batch_size=201))
+
+
+def test_standardize_is_its_formula(small_data):
+    images = small_data.test_images[:20]
+    x = standardize(tf.constant(images))
+    assert x.dtype == tf.float32
+    np.testing.assert_allclose(x, (images / 255.0 - MEAN) / STD, rtol=1e-5, atol=1e-6)
+
+
+def test_standardize_by_hand():
+    black, white = standardize(tf.constant([[[[0, 0, 0]]], [[[255, 255, 255]]]], tf.uint8)).numpy()[:, 0, 0]
+    np.testing.assert_allclose(black, [-0.4914 / 0.2470, -0.4822 / 0.2435, -0.4465 / 0.2616], rtol=1e-6)
+    np.testing.assert_allclose(white, [0.5086 / 0.2470, 0.5178 / 0.2435, 0.5535 / 0.2616], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("piece", "pieces"), [(7, 15), (100, 1), (25, 4), (1000, 1)])
+def test_in_order_drops_nothing(small_data, monkeypatch, piece, pieces):
+    monkeypatch.setattr(batches, "EVALUATION_BATCH", piece)
+    parts = list(in_order(small_data.test_images, small_data.test_labels))
+    assert len(parts) == pieces
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in parts]), small_data.test_images)
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in parts]), small_data.test_labels)

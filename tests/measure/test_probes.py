@@ -1,0 +1,238 @@
+"""The probes measure their formulas and change nothing they look at."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from gradients import normal
+
+from core.measure import probes
+from core.data.batches import Batches, standardize
+from core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten, MaxPooling, ReLU
+from core.losses import softmax_cross_entropy
+from core.model import CNN
+from core.settings.recipes import RECIPES
+
+
+def norm(x):
+    return np.sqrt(np.sum(x**2))
+
+
+# What each quantity is, in NumPy: w the kernel before the step, g its gradient, d the step taken,
+# w0 the kernel it began with, last the gradient of the step before.
+BY_FORMULA = {
+    "gradient_norm": lambda w, g, d, last, w0: norm(g),
+    "gradient_rms": lambda w, g, d, last, w0: np.sqrt(np.mean(g**2)),
+    "weight_norm": lambda w, g, d, last, w0: norm(w),
+    "update_ratio": lambda w, g, d, last, w0: norm(d) / norm(w),
+    "first_order_change": lambda w, g, d, last, w0: np.sum(g * d),
+    "distance": lambda w, g, d, last, w0: norm(w - w0) / norm(w0),
+    "gradient_cosine": lambda w, g, d, last, w0: np.sum(g * last) / (norm(g) * norm(last)),
+}
+
+
+@pytest.fixture
+def network():
+    """Parameters besides the kernels stand before and between them, so that a wrong place shows."""
+    norm, flatten = BatchNormalization("norm", 3), Flatten("flatten")
+    layers = [norm, Convolution("conv10", 3, 4), ReLU("relu"), Convolution("conv2", 4, 2), flatten, Dense("out", 32, 5)]
+    return CNN("small", layers)
+
+
+def tensors(network, seed, scale=1.0):
+    return [tf.constant(scale * normal(*w.shape, seed=seed + k), tf.float32) for k, w in enumerate(network.parameters)]
+
+
+def test_layers_with_a_kernel_in_network_order(network):
+    assert [layer.name for layer in probes.kernel_layers(network)] == ["conv10", "conv2", "out"]
+
+
+def test_every_quantity_is_its_formula_in_network_order(network):
+    probe = probes.LayerProbe(network)
+    places = [2, 4, 6]  # of the kernels among gamma, beta, kernel, bias, kernel, bias, kernel, bias
+    starts = {k: network.parameters[k].numpy() for k in places}
+    last = tensors(network, seed=20)
+    first = probe.measure(tf.constant(1), last, tensors(network, seed=30))
+    assert not first["gradient_cosine"].numpy().any(), "the first step has no step before it"
+    for parameter, move in zip(network.parameters, tensors(network, seed=40, scale=0.1)):
+        parameter.assign_add(move)
+    gradients, updates = tensors(network, seed=1), tensors(network, seed=50, scale=-0.01)
+    measured = probe.measure(tf.constant(2), gradients, updates)
+    assert list(measured) == list(probes.LAYER_QUANTITIES) == list(BY_FORMULA)
+    for name, values in measured.items():
+        expected = [
+            BY_FORMULA[name](*(a[k].numpy() for a in (network.parameters, gradients, updates, last)), starts[k])
+            for k in places
+        ]  # fmt: skip
+        assert values.dtype == tf.float32
+        np.testing.assert_allclose(values, expected, rtol=2e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_between_the_due_steps_nothing_is_measured_and_the_right_gradient_is_kept(network, compiled):
+    probe, seen = probes.LayerProbe(network), {}
+    probe.every.assign(10)
+    measure = tf.function(probe.measure, autograph=False) if compiled else probe.measure
+    for step in range(98, 123):
+        gradients = tensors(network, seed=step)
+        seen[step] = gradients[2].numpy()
+        cosine = measure(tf.constant(step), gradients, gradients)["gradient_cosine"].numpy()
+        assert bool(cosine.any()) == (step in (99, 100, 110, 120)), step
+        if cosine.any():
+            one, other = seen[step], seen[step - 1]
+            np.testing.assert_allclose(cosine[0], np.sum(one * other) / (norm(one) * norm(other)), rtol=1e-4)
+
+
+def test_another_quantity_is_a_line(network, monkeypatch):
+    monkeypatch.setitem(probes.LAYER_QUANTITIES, "largest_weight", lambda w, g, d, w0, last: tf.reduce_max(tf.abs(w)))
+    still = [tf.zeros_like(w) for w in network.parameters]
+    measured = probes.LayerProbe(network).measure(tf.constant(1), still, still)
+    largest = [np.abs(layer.kernel.numpy()).max() for layer in probes.kernel_layers(network)]
+    np.testing.assert_array_equal(measured["largest_weight"], largest)
+
+
+def test_zeros_have_numbers_too(network):
+    """An all-zero network, the sickest start there is, must still leave finite numbers."""
+    for parameter in network.parameters:
+        parameter.assign(tf.zeros_like(parameter))
+    still = [tf.zeros_like(w) for w in network.parameters]
+    for name, values in probes.LayerProbe(network).measure(tf.constant(1), still, still).items():
+        assert not values.numpy().any(), name
+
+
+def test_switched_off_it_measures_nothing_and_keeps_nothing(network):
+    probe = probes.LayerProbe(network, on=False)
+    assert probe.measure(tf.constant(1), network.parameters, network.parameters) == {} and probe.state() == {
+        "last_gradient": []
+    }
+
+
+@pytest.fixture
+def sick_network():
+    """One channel of the second ReLU is silent for every picture, another one is not."""
+    conv = Convolution("conv", 3, 4)
+    conv.bias.assign([-100, 0, 0, 100])
+    return CNN("sick", [conv, ReLU("relu"), MaxPooling("pool"), Flatten("flatten"), Dense("out", 16 * 16 * 4, 10)])
+
+
+def test_activations_against_numpy(sick_network, small_data):
+    images = small_data.train_images[:50]
+    found = probes.activation_quantities(
+        [probes.activation_batch(images[at : at + 10], sick_network) for at in range(0, 50, 10)]
+    )
+    x = standardize(images)
+    for i, layer in enumerate(sick_network.layers):
+        x = layer(x, training=False)
+        y = x.numpy().astype(np.float64)
+        np.testing.assert_allclose(found["activation_mean"][i], y.mean(), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(found["activation_std"][i], y.std(), rtol=1e-3)
+        np.testing.assert_allclose(found["sparsity"][i], np.mean(np.abs(y) < 1e-6), atol=1e-6)
+    assert found["dead_channels"][1] == 0.25
+
+
+def training_pieces(small_data, *layers):
+    settings = SimpleNamespace(**(vars(RECIPES["debug"]) | {"batch_size": 40, "label_smoothing": 0.1, "flip": True}))
+    return Batches(small_data, settings), CNN("net", list(layers)), settings
+
+
+def whole(dtype=tf.float32):
+    """A network of every kind of layer that curvature has to pass."""
+    return [
+        Convolution("conv", 3, 6, dtype=dtype), BatchNormalization("norm", 6, dtype=dtype), ReLU("relu"),
+        MaxPooling("pool", 4), Flatten("flatten"), Dropout("dropout", 0.3), Dense("out", 8 * 8 * 6, 10, dtype=dtype),
+    ]  # fmt: skip
+
+
+def test_the_batch_loss_is_the_one_training_sees_and_moves_nothing(small_data):
+    batches, network, settings = training_pieces(small_data, *whole())
+    before = [v.numpy() for v in network.named_variables.values()]
+    look = tf.function(lambda step: probes.batch_loss(step, batches, network, settings), autograph=False)
+    loss = float(look(tf.constant(3)))
+    for variable, value in zip(network.named_variables.values(), before):
+        np.testing.assert_array_equal(variable, value)
+    images, labels = batches.batch(tf.constant(3))
+    logits = network.logits(standardize(images), training=True, step=tf.constant(3))
+    np.testing.assert_allclose(loss, tf.reduce_mean(softmax_cross_entropy(logits, labels, 0.1)), rtol=1e-6)
+
+
+def test_curvature_is_the_second_difference_along_the_gradient(small_data):
+    _, network, _ = training_pieces(small_data, *whole())
+    images, labels = tf.constant(small_data.train_images[:40]), tf.constant(small_data.train_labels[:40])
+    found = float(tf.function(lambda: probes.curvature(images, labels, network), autograph=False)())
+    start = [w.numpy() for w in network.parameters]
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            logits = network.logits(standardize(images), training=False)
+            loss = tf.reduce_mean(softmax_cross_entropy(logits, labels))
+        return [g.numpy().astype(np.float64) for g in tape.gradient(loss, network.parameters)]
+
+    g = gradient()
+    length, h = np.sqrt(sum(np.sum(a * a) for a in g)), 1e-3
+    ends = []
+    for side in (1, -1):
+        for w, w0, direction in zip(network.parameters, start, g):
+            w.assign(w0 + side * h * direction / length)
+        ends.append(gradient())
+    bend = sum(np.sum(a * (up - down)) for a, up, down in zip(g, *ends)) / (2 * h * length)
+    np.testing.assert_allclose(found, bend, rtol=0.05)
+    assert found > 0
+
+
+def test_gradient_noise_on_pictures_that_agree_and_that_do_not(small_data):
+    """One picture forty times has no noise; S of a real batch is the variance between pictures, in the mean."""
+    batches, network, settings = training_pieces(small_data, Flatten("flatten"), Dense("out", 3072, 10))
+    settings.label_smoothing = 0.0
+    g2s, ss = [], []
+    for step in range(1, 61):
+        g2, s = probes.gradient_noise(tf.constant(step), batches, network, settings)
+        g2s.append(float(g2)), ss.append(float(s))
+    pictures = []
+    for image, label in zip(small_data.train_images, small_data.train_labels):
+        for seen in (image, image[:, ::-1]):  # flipped with probability 1/2
+            with tf.GradientTape() as tape:
+                logits = network.logits(standardize(tf.constant(seen)[None]), training=False)
+                loss = softmax_cross_entropy(logits, tf.constant([label]))[0]
+            pictures.append(np.concatenate([g.numpy().ravel() for g in tape.gradient(loss, network.parameters)]))
+    pictures = np.array(pictures)
+    variance, true = pictures.var(axis=0).sum(), np.sum(pictures.mean(axis=0) ** 2)
+    np.testing.assert_allclose(np.mean(ss), variance, rtol=0.1)
+    # Pictures are drawn without putting back, 40 of 200: a batch strays less from the mean of all 200 by S / 200.
+    np.testing.assert_allclose(np.mean(g2s), true - variance / 200, rtol=0.1)
+
+    same = SimpleNamespace(
+        batch=lambda step: (tf.constant(small_data.train_images[:1].repeat(40, 0)), tf.zeros([40], tf.int32))
+    )
+    g2, s = probes.gradient_noise(tf.constant(1), same, network, settings)
+    assert abs(float(s)) < 1e-3 * float(g2)
+
+
+@pytest.mark.parametrize(
+    "spoil, args",
+    [
+        (lambda net: net.layers[0].bias.assign(np.full(6, np.nan, np.float32)), "weights of 'conv/bias'"),
+        (lambda net: net.layers[0].kernel.assign(np.full((3, 3, 3, 6), 3e38, np.float32)), "that of layer 'conv'"),
+        (lambda net: net.layers[1].gamma.assign([3e38] * 6), "that of layer 'norm'"),
+        (lambda net: net.layers[6].bias.assign([3e38, -3e38] * 5), "the loss is not"),
+        (lambda net: None, "every number of that step is finite"),
+    ],
+)  # fmt: skip
+def test_the_first_number_that_is_not_finite_has_a_name(small_data, spoil, args):
+    batches, network, settings = training_pieces(small_data, *whole())
+    spoil(network)
+    before = [v.numpy() for v in network.named_variables.values()]
+    assert args in probes.first_not_finite(tf.constant(1), batches, network, settings)
+    for variable, value in zip(network.named_variables.values(), before):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_a_gradient_that_overflows_is_named(small_data):
+    """Forward everything is finite; backward the kernel of the last layer multiplies twice."""
+    layers = [Flatten("flatten"), Dense("one", 3072, 4), Dense("two", 4, 10)]
+    batches, network, settings = training_pieces(small_data, *layers)
+    network.layers[1].kernel.assign(np.full((3072, 4), 1e-30, np.float32))
+    network.layers[2].kernel.assign(np.tile([3e38, -3e38], (4, 5)).astype(np.float32))
+    assert "gradient that is not finite is that of 'one/" in probes.first_not_finite(
+        tf.constant(1), batches, network, settings
+    )

@@ -1,0 +1,151 @@
+"""Checkpoints: whole or not there, verified on reading, never a silent start over."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.run import checkpoints
+from core.devices import import_tensorflow
+
+tf = import_tensorflow()
+
+TENSORS = {
+    "conv1/kernel": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "velocity/conv1/kernel": np.ones((3, 4), "f4"),
+}
+
+
+def saved(run, *steps, keep=10):
+    for step in steps:
+        checkpoints.save(run, step, {name: tensor + step for name, tensor in TENSORS.items()}, keep)
+    return run
+
+
+def test_what_is_read_is_what_was_saved(tmp_path):
+    found = checkpoints.newest(saved(tmp_path, 7, 20))
+    assert found.step == 20 and list(found.tensors) == list(TENSORS) and found.damaged == ()
+    for name, tensor in TENSORS.items():
+        assert found.tensors[name].tobytes() == (tensor + 20).tobytes() and found.tensors[name].dtype == np.float32
+    assert checkpoints.newest(tmp_path, not_after=19).step == 7
+
+
+def test_only_the_newest_are_kept_in_the_order_of_steps(tmp_path):
+    saved(tmp_path, 9, 10, 100, 1000, keep=2)
+    assert [path.name for path in checkpoints.newest_first(tmp_path)] == ["step-00001000", "step-00000100"]
+
+
+def test_the_same_state_makes_the_same_bytes(tmp_path):
+    one, other = saved(tmp_path / "a", 5), saved(tmp_path / "b", 5)
+    for file in (checkpoints.TENSORS, checkpoints.MANIFEST):
+        path = f"{checkpoints.FOLDER}/step-00000005/{file}"
+        assert (one / path).read_bytes() == (other / path).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A run with two checkpoints, for tests that spoil the newer and put it back."""
+    (run := tmp_path_factory.mktemp("pair")).mkdir(exist_ok=True)
+    return saved(run, 1, 2)
+
+
+@given(data=st.data())
+def test_every_damage_to_a_file_is_found(pair, data):
+    """Any bit flipped, any cut: the newer is passed over with a sentence and the older is taken."""
+    file = data.draw(st.sampled_from([checkpoints.TENSORS, checkpoints.MANIFEST]))
+    path = pair / checkpoints.FOLDER / "step-00000002" / file
+    content = path.read_bytes()
+    place = data.draw(st.integers(0, len(content) - 1))
+    spoiled = bytearray(content)
+    if data.draw(st.booleans()):
+        spoiled[place] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del spoiled[place:]
+    try:
+        path.write_bytes(bytes(spoiled))
+        found = checkpoints.newest(pair)
+        if found.step == 2:  # white space in the manifest may change; a value may not
+            assert file == checkpoints.MANIFEST and json.loads(spoiled) == json.loads(content)
+        else:
+            assert found.step == 1 and len(found.damaged) == 1 and str(path.parent) in found.damaged[0]
+    finally:
+        path.write_bytes(content)
+
+
+def test_all_damaged_is_an_error_and_none_is_another(tmp_path):
+    with pytest.raises(checkpoints.CheckpointError, match="no checkpoint in it yet"):
+        checkpoints.newest(tmp_path)
+    saved(tmp_path, 1, 2)
+    for path in checkpoints.newest_first(tmp_path):
+        (path / checkpoints.TENSORS).unlink()
+    with pytest.raises(checkpoints.CheckpointError, match="all 2 checkpoints are damaged"):
+        checkpoints.newest(tmp_path)
+
+
+def test_a_failure_at_every_file_operation_of_a_save_keeps_the_last_one(tmp_path, monkeypatch):
+    """The disk is full, or the process dies, at the first, second, ... call: the older checkpoint stays whole."""
+    saved(tmp_path, 1)
+    calls = {"left": 0}
+
+    def failing(function):
+        def wrapper(*arguments, **named):
+            calls["left"] -= 1
+            if calls["left"] < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return function(*arguments, **named)
+
+        return wrapper
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, failing(getattr(os, name)))
+    monkeypatch.setattr(np, "savez", failing(np.savez))
+    for survived in range(20):
+        calls["left"] = survived
+        try:
+            saved(tmp_path, 2)
+        except OSError:
+            assert checkpoints.newest(tmp_path).step in (1, 2)
+            assert not checkpoints.newest(tmp_path).damaged
+            continue
+        break
+    assert survived == 6, "savez, four flushes, one rename"
+    assert [path.name for path in (tmp_path / checkpoints.FOLDER).iterdir() if "partial" in path.name] == []
+
+
+def test_a_damaged_checkpoint_of_the_same_step_is_replaced(tmp_path):
+    saved(tmp_path, 1, 2)
+    (tmp_path / checkpoints.FOLDER / "step-00000002" / checkpoints.TENSORS).write_bytes(b"no")
+    saved(tmp_path, 2)
+    assert checkpoints.newest(tmp_path).step == 2
+
+
+@pytest.mark.parametrize(
+    "variables, sentence",
+    [
+        ({"conv1/kernel": np.zeros((3, 4), "f4"), "conv2/kernel": np.zeros(1, "f4")}, "no tensor 'conv2/kernel'"),
+        ({"conv1/kernel": np.zeros((4, 3), "f4")}, r"'conv1/kernel' is float32 \[3, 4\] there and float32 \[4, 3\]"),
+        ({"conv1/kernel": np.zeros((3, 4), "f8")}, r"'conv1/kernel' is float32 \[3, 4\] there and float64 \[3, 4\]"),
+        ({"conv1/kernel": np.zeros((3, 4), "f4")}, "tensor 'velocity/conv1/kernel' has no place"),
+    ],
+)
+def test_another_architecture_names_the_first_tensor_and_changes_nothing(tmp_path, variables, sentence):
+    found = checkpoints.newest(saved(tmp_path, 1))
+    variables = {name: tf.Variable(value) for name, value in variables.items()}
+    with pytest.raises(checkpoints.CheckpointError, match=sentence):
+        checkpoints.restore(found, variables)
+    assert all(not np.any(variable.numpy()) for variable in variables.values())
+
+
+def test_nothing_in_a_checkpoint_can_run(tmp_path):
+    """A pickled object in the archive is refused like any other damage."""
+    saved(tmp_path, 1)
+    folder = tmp_path / checkpoints.FOLDER / "step-00000001"
+    np.savez(folder / checkpoints.TENSORS, evil=np.array([object()]))
+    size, digest = (folder / checkpoints.TENSORS).stat().st_size, checkpoints.sha256(folder / checkpoints.TENSORS)
+    (folder / checkpoints.MANIFEST).write_text(json.dumps({"step": 1, "bytes": size, "sha256": digest}))
+    with pytest.raises(checkpoints.CheckpointError, match="damaged"):
+        checkpoints.newest(tmp_path)
