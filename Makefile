@@ -2,7 +2,7 @@
 # Everything here is a convenience over commands that README.md lists as well.
 
 VENV := .venv
-RUN := $(VENV)/bin/python
+PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 # The first of these that is Python 3.11 to 3.13 makes the environment; make PYTHON=... names another.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python
@@ -10,55 +10,61 @@ SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 # A machine with an NVIDIA driver gets TensorFlow's CUDA libraries too.
 comma := ,
 EXTRAS := test,tensorboard$(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)cuda)
+# make train RUN=NAME names the new run; make curves, diagnose and replay take the runs that are meant.
+RUN :=
+WALKTHROUGHS := $(filter-out %/__init__.py,$(wildcard layers_explained/*.py))
+
+# $(call train,OPTIONS,SCRIPT): train, then draw and examine that very run. train_loop.py writes the folder of its run
+# into the file that $GLASSBOX_RUN_FILE names; after --help it is empty, and there is nothing to draw.
+define train
+@note=$$(mktemp) && trap 'rm -f "$$note"' EXIT INT TERM && \
+GLASSBOX_RUN_FILE=$$note $(PY) train_loop.py $(1) $(if $(RUN),--run $(RUN)) $(ARGS) && \
+if [ -s "$$note" ]; then folder=$$(cat "$$note") && $(PY) analysis/curves.py "$$folder" && $(PY) $(2) "$$folder"; fi
+endef
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 	@echo
-	@echo "  Options go in ARGS:  make train ARGS='--recipe modern --epochs 5'"
+	@echo "  Options go in ARGS, names in RUN:  make train RUN=first ARGS='--recipe modern --epochs 5'"
 
 setup: $(READY) ## a virtual environment in .venv with everything this project needs
 
-train: $(READY) ## train the default recipe, draw its curves, say what happened
-	@$(RUN) train_loop.py $(ARGS)
-	@$(RUN) analysis/curves.py
-	@$(RUN) analysis/diagnose.py --summary
+train: $(READY) ## train the recipe classic, draw its curves, say what happened (RUN=NAME names it)
+	$(call train,,analysis/diagnose.py --summary)
 
 test: $(READY) ## run the tests (some minutes)
-	@$(RUN) -m ruff check .
-	@$(RUN) -m ruff format --check .
-	@$(RUN) -m pytest $(ARGS)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m pytest $(ARGS)
 
-debug: $(READY) ## pdb at the first line of train_step: eager, tiny batch, built-in data
-	@$(RUN) train_loop.py --recipe debug --pdb $(ARGS)
+debug: $(READY) ## pdb at the first line of train_step: eager, tiny batch, built-in data; nothing is kept
+	@runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT INT TERM && \
+	$(PY) train_loop.py --recipe debug --pdb --runs-dir "$$runs" $(ARGS)
 
-modern: $(READY) ## train the recipe with batch norm and augmentation (longer)
-	@$(RUN) train_loop.py --recipe modern $(ARGS)
-	@$(RUN) analysis/curves.py
-	@$(RUN) analysis/diagnose.py --summary
+modern: $(READY) ## train the recipe modern: batch normalization and augmentation (longer)
+	$(call train,--recipe modern,analysis/diagnose.py --summary)
 
-fast: $(READY) ## the speed records' network, and where it lands on the front of accuracy against minutes
-	@$(RUN) train_loop.py --recipe fast $(ARGS)
-	@$(RUN) analysis/curves.py
-	@$(RUN) analysis/front.py
+fast: $(READY) ## train the recipe fast: the network of the speed records, and its point on the Pareto front
+	$(call train,--recipe fast,analysis/benchmarks/pareto_front.py)
 
-curves: $(READY) ## draw the latest run again (ARGS='RUN1 RUN2' to overlay runs)
-	@$(RUN) analysis/curves.py $(ARGS)
+curves: $(READY) ## draw the latest run again (RUN=NAME: another, RUN='ONE TWO': both in one figure)
+	@$(PY) analysis/curves.py $(RUN) $(ARGS)
 
-diagnose: $(READY) ## what is wrong with the latest run, on what evidence, and what to try
-	@$(RUN) analysis/diagnose.py $(ARGS)
+diagnose: $(READY) ## what is wrong with the latest run, on what evidence, and what to try (RUN=NAME: another)
+	@$(PY) analysis/diagnose.py $(RUN) $(ARGS)
 
-replay: $(READY) ## take a step of a run again (ARGS='RUN --step N', with --pdb to stop inside it)
-	@$(RUN) analysis/replay.py $(ARGS)
+replay: $(READY) ## take a step of the latest run again (RUN=NAME ARGS='--step N'; --pdb stops inside it)
+	@$(PY) analysis/replay.py $(RUN) $(ARGS)
 
 zoo: $(READY) ## record the disease zoo again in runs/zoo and score the detectors on it (some minutes)
-	@$(RUN) analysis/zoo.py --out runs/zoo $(ARGS)
-	@$(RUN) analysis/zoo.py --score --out runs/zoo
+	@$(PY) analysis/zoo.py --out runs/zoo $(ARGS)
+	@$(PY) analysis/zoo.py --score --out runs/zoo
 
 throughput: $(READY) ## images a second, this loop beside Keras fit (and PyTorch, if installed)
-	@$(RUN) analysis/throughput.py $(ARGS)
+	@$(PY) analysis/benchmarks/throughput.py $(ARGS)
 
-layers: $(READY) ## run every essay of layers_explained and draw its figure
-	@set -e; for page in docs/layers/*.md; do $(RUN) layers_explained/$$(basename $$page .md).py $(ARGS); done
+layers: $(READY) ## run every walkthrough of layers_explained and draw its figure
+	@set -e; for name in $(WALKTHROUGHS); do $(PY) $$name $(ARGS); done
 
 $(READY): pyproject.toml
 	@for python in $(PYTHON) none; do $$python -c '$(SUITS)' 2>/dev/null && break; done; \
@@ -66,7 +72,7 @@ $(READY): pyproject.toml
 	    echo "no Python 3.11, 3.12 or 3.13 among: $(PYTHON); install one, or name it: make PYTHON=/path/to/python3"; exit 1; fi; \
 	echo "setting up $(VENV) with $$python [$(EXTRAS)]: a minute or some, once"; \
 	$$python -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
 	@touch $@
 
 .PHONY: help setup train test debug modern fast curves diagnose replay zoo throughput layers
