@@ -1,0 +1,9 @@
+"""What can be wrong with the files of a run: errors whose message is one line for a person."""
+
+
+class RunError(Exception):
+    """A run folder that cannot be used; the message says what, where and what to do."""
+
+
+class LogError(Exception):
+    """A CSV file that is not what a run writes; the message names the file and the line."""
