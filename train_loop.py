@@ -89,10 +89,14 @@ def train(training, session):
     return session.close()
 
 
-def prepare(settings, data):
-    """Build the network, the optimizer and the batches on the device, and compile the step."""
+def prepare(settings, data, described=None):
+    """Build the network, the optimizer and the batches on the device, and compile the step.
+
+    described: the architecture of a run that is resumed or replayed; else that of core/model.py is built.
+    """
     batches = Batches(data, settings)
-    network = build.build_network(settings, images=data.train_images[: build.WHITENING_IMAGES])
+    images = data.train_images[: build.WHITENING_IMAGES]
+    network = build.build_network(settings, images=images, described=described)
     total_steps = settings.steps or settings.epochs * batches.steps_per_epoch
     training = Training(
         settings=settings,

@@ -1,1 +1,1 @@
-"""What the training story is told with: layers, data, optimizers, runs. Imports nothing from above it."""
+"""The training code: layers, networks, data, optimizers, measurements, runs. Imports nothing from above it."""

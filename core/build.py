@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from core import model
+from core import architecture, model
 from core.data.batches import standardize
-from core.model import CNN, IMAGE_SHAPE
+from core.model import CLASSES, CNN, IMAGE_SHAPE
 from core.optimizers import SGD, Adam
 from core.settings.settings import SPEED_NETWORKS
 from core.speed import kernels, networks
@@ -15,28 +15,43 @@ from core.speed.whitening import Whitening
 WHITENING_IMAGES = 5_000
 
 
-def build_network(settings, dtype=tf.float32, images=None) -> CNN:
+def build_network(settings, dtype=tf.float32, images=None, described: list[dict] | None = None) -> CNN:
     """The network that the settings name, its weights drawn from their seed.
 
     images: training images uint8 [N,32,32,3] from which a whitening layer computes its filters; without them it
-    keeps random ones (enough to count parameters, or before a checkpoint is restored). Afterwards
-    `network.replaced` names the layers that core/speed/kernels.py replaced.
+    keeps random ones (enough to count parameters, or before a checkpoint is restored). described: the architecture
+    that a run stored in config.json, which core/model.py may no longer describe. Afterwards
+    `network.architecture` is that description and `network.replaced` names what core/speed/kernels.py replaced.
     """
     compute_dtype = tf.bfloat16 if settings.precision == "bfloat16" and dtype == tf.float32 else dtype
-    if settings.network in SPEED_NETWORKS:
+    if described:
+        layers = architecture.rebuilt(described, settings.seed, dtype)
+    elif settings.network in SPEED_NETWORKS:
         layers = networks.build_layers(settings, dtype)
-        if images is not None and isinstance(layers[0], Whitening):
-            layers[0].compute_filters(standardize(images))
     else:
         layers = model.NETWORKS[settings.network](settings.seed, dtype)
-    fast = settings.kernels == "fast"
-    replaced = kernels.replace_layers(layers, IMAGE_SHAPE, compute_dtype) if fast else {}
+    if images is not None and isinstance(layers[0], Whitening):
+        layers[0].compute_filters(standardize(images))
+    own_architecture = architecture.description(layers)
+    replaced = kernels.replace_layers(layers, IMAGE_SHAPE, compute_dtype) if settings.kernels == "fast" else {}
     if settings.micro_batches > 1:
         network = MicroBatchedCNN(settings.network, layers, compute_dtype, settings.micro_batches)
     else:
         network = CNN(settings.network, layers, compute_dtype)
-    network.replaced = replaced
+    check_shapes(network)
+    network.architecture, network.replaced = own_architecture, replaced
     return network
+
+
+def check_shapes(network: CNN) -> None:
+    """Raise ValueError, naming the layer, unless every layer fits the one before it and the last gives K logits."""
+    network(tf.zeros([1, *IMAGE_SHAPE]), training=False)
+    *_, (layer, shape) = network.shapes()
+    if layer.output_shape(shape) != (CLASSES,):
+        raise ValueError(
+            f"network '{network.name}': expected {CLASSES} logits, found shape {list(layer.output_shape(shape))} after "
+            f"the last layer '{layer.name}'"
+        )
 
 
 def build_optimizer(settings, parameters: list[tf.Variable]) -> SGD | Adam | Muon:

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Copies that are known not to be the official bytes, by fingerprint: figures measured on one must say so.
-COPIES = {"08fb299e0e5391067909a4538e22e78002acad367066e87e777127d4237d9d00": "JPEG copy"}
-
 # Mean and standard deviation of each colour over CIFAR-10's training images, pixels scaled to [0, 1].
 MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32)
 STD = np.array([0.2470, 0.2435, 0.2616], np.float32)
@@ -27,14 +24,15 @@ class DataSet:
     test_images: np.ndarray
     test_labels: np.ndarray
     fingerprint: str  # SHA-256 over all records, before any hold-out is taken
+    origin: str = ""  # "JPEG copy", "altered" or "unverified": figures must say so; "" for official or built-in data
     holdout: bool = False  # True: the "test" images are training images kept aside
     notice: str = ""  # a sentence the person at the terminal must see
 
     @property
     def title(self) -> str:
         """What figures and tables call this data."""
-        copy = f" ({COPIES[self.fingerprint]})" if self.fingerprint in COPIES else ""
-        return self.name + copy + (", hold-out" if self.holdout else "")
+        origin = f" ({self.origin})" if self.origin else ""
+        return self.name + origin + (", hold-out" if self.holdout else "")
 
 
 def statistics_of(train_images, train_labels, test_images, test_labels, classes: int) -> dict:

@@ -51,5 +51,5 @@ def with_holdout(data: DataSet, holdout: bool) -> DataSet:
     kept = len(data.train_images) - HOLDOUT_IMAGES[data.name]
     return DataSet(
         data.name, data.class_names, data.train_images[:kept], data.train_labels[:kept],
-        data.train_images[kept:], data.train_labels[kept:], data.fingerprint, True, data.notice,
+        data.train_images[kept:], data.train_labels[kept:], data.fingerprint, data.origin, True, data.notice,
     )  # fmt: skip

@@ -28,6 +28,7 @@ class Convolution(Layer):
         check_window(name, kernel_size, stride, padding)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.use_bias, self.gain = use_bias, gain
         shape = [kernel_size, kernel_size, in_channels, out_channels]
         std = gain / math.sqrt(kernel_size * kernel_size * in_channels)
         key = random_streams.stream(seed, f"{name}/kernel")

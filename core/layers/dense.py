@@ -21,6 +21,7 @@ class Dense(Layer):
     ):  # fmt: skip
         super().__init__(name)
         self.in_features, self.out_features = in_features, out_features
+        self.use_bias, self.gain = use_bias, gain
         key = random_streams.stream(seed, f"{name}/kernel")
         std = gain / math.sqrt(in_features)
         self.kernel = tf.Variable(random_streams.normal(key, [in_features, out_features], std, dtype), name="kernel")

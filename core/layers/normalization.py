@@ -1,4 +1,4 @@
-"""Batch normalization: each channel gets mean 0 and standard deviation 1 over the batch, then a learned gamma and beta."""
+"""Batch normalization: each channel to mean 0 and standard deviation 1 over the batch, then learned gamma, beta."""
 
 import tensorflow as tf
 

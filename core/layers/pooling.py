@@ -8,11 +8,11 @@ from core.layers.layer import Layer, check_window, check_window_fits, window_pos
 
 
 class Pooling(Layer):
-    """What max- and average-pooling share: a window of size x size, moved by stride (size if not given)."""
+    """The common part: a window of kernel_size x kernel_size, moved by stride (kernel_size if not given)."""
 
-    def __init__(self, name: str, size: int = 2, stride: int | None = None, padding: str = "VALID"):
+    def __init__(self, name: str, kernel_size: int = 2, stride: int | None = None, padding: str = "VALID"):
         super().__init__(name)
-        self.kernel_size, self.stride, self.padding = size, stride or size, padding
+        self.kernel_size, self.stride, self.padding = kernel_size, stride or kernel_size, padding
         check_window(name, self.kernel_size, self.stride, padding)
 
     def output_shape(self, input_shape):  # noqa: D102

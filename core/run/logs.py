@@ -13,6 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from core.run import old_names, schema
+from core.run.errors import LogError
+from core.settings.settings import shown
+
 STEPS, EPOCHS, LAYERS, TIMING = "steps.csv", "epochs.csv", "layers.csv", "timing.csv"
 PREDICTIONS = "predictions.csv"
 
@@ -34,10 +38,6 @@ REPEATING = (LAYERS, PREDICTIONS)  # several rows a step
 CHUNK = 1 << 21  # bytes of a file that are turned into numbers at a time
 LATE = 10.0  # seconds that the numbers of a step may wait
 FLUSH_ORDER = (TIMING, LAYERS, PREDICTIONS, STEPS, EPOCHS)  # the row that says that an epoch is complete comes last
-
-
-class LogError(Exception):
-    """A CSV file that is not what a run writes; the message names the file and the line."""
 
 
 class Logs:
@@ -183,9 +183,30 @@ def cut_back(folder: Path, step: int, of_evaluation: tuple[str, ...] = ()) -> No
         os.replace(partial, path)
 
 
+def check_rows(folder: Path, step: int) -> None:
+    """Raise LogError unless the files hold what a run writes up to this step: each step once, no file missing."""
+    for name in COLUMNS:
+        if step and not (folder / name).is_file():
+            raise LogError(f"{folder / name}: missing; the run has taken {step:,} steps; restore it, or train again")
+    for name in (STEPS, TIMING):
+        found = read(folder, name)["step"] if step else np.empty(0, np.int64)
+        found = found[found <= step]
+        holes = np.flatnonzero(found != np.arange(1, len(found) + 1))
+        if holes.size or len(found) < step:
+            missing = int(holes[0]) + 1 if holes.size else len(found) + 1
+            raise LogError(
+                f"{folder / name}: step {missing:,} is missing, the checkpoint is of step {step:,}; restore the file, "
+                "or train again"
+            )
+
+
 def whole_lines(path: Path) -> list[str]:
     """The lines that end in a line end: the last one may still be on its way to the disk."""
-    text = path.read_text()
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise LogError(f"{path} line {line}: expected text in UTF-8; was it edited?") from None
     return text[: text.rfind("\n") + 1].splitlines()
 
 
@@ -206,7 +227,7 @@ def read(folder: Path, name: str) -> dict[str, np.ndarray]:
         header = file.readline()
         columns = header.decode(errors="replace").strip().split(",") if header.endswith(b"\n") else list(wanted)
         if columns[: len(wanted)] != list(wanted):
-            found = header[:80].decode(errors="replace").rstrip("\n")
+            found = shown(header.decode(errors="replace").rstrip("\n"))
             raise LogError(f"{path} line 1: expected {','.join(wanted)}, found {found}")
         kinds = [(c, "S48" if c in TEXT_COLUMNS else np.int64 if c in WHOLE_COLUMNS else np.float64) for c in columns]
         parts = {column: [] for column in columns}
@@ -221,6 +242,9 @@ def read(folder: Path, name: str) -> dict[str, np.ndarray]:
                 parts[column].append(narrow(table[column]))
     # One column after the other frees its parts, so that the table is in memory once.
     found = {column: np.concatenate(parts.pop(column) or [np.empty(0, kind)]) for column, kind in kinds}
+    schema.check_table(path, name, found)
+    if name == LAYERS:
+        found["quantity"] = translated(found["quantity"], old_names.QUANTITIES)
     back = np.flatnonzero(np.diff(found["step"]) < (0 if name in REPEATING else 1))
     if back.size:
         raise LogError(
@@ -228,6 +252,16 @@ def read(folder: Path, name: str) -> dict[str, np.ndarray]:
             f"{found['step'][back[0]]}; are two runs mixed in this file?"
         )
     return found
+
+
+def translated(column: np.ndarray, names: dict[bytes, bytes]) -> np.ndarray:
+    """A text column with the names of older versions replaced by today's."""
+    old = [name for name in names if len(column) and (column == name).any()]
+    if old:
+        column = column.astype("S48")
+        for name in old:
+            column[column == name] = names[name]
+    return narrow(column)
 
 
 def chunks(file):
@@ -255,6 +289,6 @@ def bad_row(path: Path, body: bytes, kinds, first: int) -> str:
             for cell, (_, kind) in zip(cells, kinds):
                 if kind != "S48":
                     kind(cell)
-        except ValueError:
+        except (ValueError, OverflowError):
             return f"{path} line {number}: expected {','.join(name for name, _ in kinds)}, found {line[:80]!r}"
     return f"{path}: not a table of numbers; was it edited?"

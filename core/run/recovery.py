@@ -37,6 +37,16 @@ def check_same_data(folder, data) -> None:
         raise run_folder.RunError(f"{folder}: it was trained on other bytes than {data.name} has here; see --data-dir")
 
 
+def different_environment(config: dict, here: dict) -> str:
+    """What decides the last bits and is another here than when the run began, in words; empty if nothing is."""
+    decisive = ("tensorflow", "numpy", "processor", "threads")
+    return ", ".join(
+        f"{name} {config[name]} (now {here[name]})"
+        for name in decisive
+        if name in config and config[name] != here[name]
+    )
+
+
 def why_not_finite(training, folder, step: int) -> str:
     """One line about a loss or gradient that is not finite: the step is repeated line by line, to find where.
 

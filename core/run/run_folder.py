@@ -4,7 +4,7 @@
               steps.csv, epochs.csv, layers.csv, predictions.csv, timing.csv      core/run/logs.py
               checkpoints/                                                       core/run/checkpoints.py
 
-Reading it needs neither NumPy nor TensorFlow.
+Reading it does not need TensorFlow.
 """
 
 import contextlib
@@ -14,16 +14,13 @@ import os
 import time
 from pathlib import Path
 
-from core.run import old_names
+from core.run import old_names, schema
+from core.run.errors import RunError
 from core.settings.settings import Settings
 
 CONFIG = "config.json"
 LATEST = "latest"
 LOCK = ".lock"
-
-
-class RunError(Exception):
-    """A run folder that cannot be used; the message says what, where and what to do."""
 
 
 def check_free(runs_dir: Path, name: str) -> None:
@@ -100,7 +97,10 @@ def find(name: str | None, runs_dir: Path = Path("runs")) -> Path:
 def write_config(folder: Path, config: dict) -> None:
     """Write config.json, whole or not at all."""
     partial = folder / f"{CONFIG}.partial"
-    partial.write_text(json.dumps(config, indent=2) + "\n")
+    with open(partial, "w") as file:
+        file.write(json.dumps(config, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(partial, folder / CONFIG)
 
 
@@ -109,11 +109,11 @@ def read_config(folder: Path) -> dict:
     path = Path(folder) / CONFIG
     try:
         config = json.loads(path.read_text())
-        config["settings"], config["data"]["title"]
     except FileNotFoundError:
         raise RunError(f"{path}: missing; a run folder has a {CONFIG}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: not the description of a run ({error}); was it edited or cut short?") from None
+    schema.check_config(path, config)
     return old_names.renamed_config(config)
 
 
@@ -138,6 +138,7 @@ def describe(folder: Path, settings: Settings, data, network, statistics: dict) 
         "precision": settings.precision,
         "parameter_count": network.parameter_count,
         "forward_flops_per_image": network.flops(),
+        "architecture": network.architecture,
         "kernels": network.replaced,
     }
 
@@ -177,11 +178,11 @@ def _lock(file) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-MAY_CHANGE = ("data_dir", "keep_checkpoints")  # on a resume; everything else would make it another run
+MAY_CHANGE = ("data_dir", "keep_checkpoints", "epochs")  # on a resume; everything else would make it another run
 
 
 def resumed_settings(folder: Path, invocation) -> Settings:
-    """The settings a run was started with, to go on with. Raises RunError when the command line contradicts them."""
+    """The settings that a run was started with. Raises RunError when the command line contradicts them."""
     stored = read_config(folder)["settings"]
     fields = {field.name for field in dataclasses.fields(Settings)}
     if set(stored) != fields:
@@ -196,9 +197,21 @@ def resumed_settings(folder: Path, invocation) -> Settings:
     for name, value in changed.items():
         if value in ("auto", 0) and name in ("data", "precision", "micro_batches", "kernels"):
             continue  # the run continues with what was chosen when it began
-        if name not in MAY_CHANGE and value != getattr(settings, name):
+        if name == "epochs" and value != settings.epochs:
+            check_may_continue(folder, settings, value)
+        elif name not in MAY_CHANGE and value != getattr(settings, name):
             raise RunError(
                 f"--{name.replace('_', '-')} {value}: {folder} was started with {getattr(settings, name)}, and a run "
                 "keeps its settings; resume without this option, or start another --run"
             )
     return dataclasses.replace(settings, **{name: value for name, value in changed.items() if name in MAY_CHANGE})
+
+
+def check_may_continue(folder: Path, settings: Settings, epochs: int) -> None:
+    """Raise RunError unless the run can be continued to this many epochs with the same bits up to where it is."""
+    constant = settings.warmup == 0 and settings.final_rate == 1 and settings.weight_average == 0
+    if not constant or settings.steps or epochs < settings.epochs:
+        raise RunError(
+            f"--epochs {epochs}: {folder} was started with {settings.epochs}, and its learning rates end there; "
+            "only a run with --warmup 0 --final-rate 1 can be continued to more epochs; start another --run"
+        )

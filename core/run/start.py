@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import os
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -18,8 +20,8 @@ from core.run.signals import StopRequest
 def start_session(invocation, prepare, compiled):
     """(training, session) of the run that the command line asks for, on its device, its folder locked.
 
-    prepare(settings, data) builds the training and compiled(function, signature, eager, **given) compiles a probe:
-    the two functions of train_loop.py. Raises RunError, DataError, CheckpointError, LogError or DeviceError.
+    prepare(settings, data, described) builds the training, compiled(function, signature, eager, **given) compiles a
+    probe: the two functions of train_loop.py. Raises RunError, DataError, CheckpointError, LogError or DeviceError.
     """
     settings, folder = invocation.settings, None
     if invocation.resume:
@@ -41,7 +43,8 @@ def start_session(invocation, prepare, compiled):
         contexts.enter_context(tf.device(device))
         if invocation.resume:
             contexts.enter_context(run_folder.held(folder))
-        training = prepare(settings, data)  # a mistake in the network is reported before a folder is made
+        described = run_folder.read_config(folder).get("architecture") if invocation.resume else None
+        training = prepare(settings, data, described)  # a mistake in the network is reported before a folder is made
         diagnostics = Diagnostics(training, compiled)
         if invocation.resume:
             start = resume(training, diagnostics, folder)
@@ -53,14 +56,20 @@ def start_session(invocation, prepare, compiled):
             run_folder.point_latest(invocation.runs_dir, name)
         stop = contexts.enter_context(StopRequest())
         terminal.opening(folder, training, device_name, start)
+        if note := os.environ.get("GLASSBOX_RUN_FILE"):  # the Makefile asks which run this is, to draw it afterwards
+            Path(note).write_text(str(folder))
         yield training, Session(training, folder, diagnostics, stop, start, invocation.stop_at)
 
 
 def resume(training, diagnostics, folder) -> int:
     """Restore the newest checkpoint and cut the logs back to it; returns its step."""
+    config = run_folder.read_config(folder)
     recovery.check_same_data(folder, training.data)
     start = recovery.restore_newest(training, folder)
-    diagnostics.set_intervals(run_folder.read_config(folder)["diagnostics"]["intervals"])
+    logs.check_rows(folder, start)
+    if different := recovery.different_environment(config, devices.environment(training.settings.threads)):
+        terminal.say(f"other last bits from here on: the run was begun with {different}")
+    diagnostics.set_intervals(config["diagnostics"]["intervals"])
     # A run that starts again measures its untrained network again; an evaluation that was cut short is repeated.
     repeated = () if is_evaluated(folder, start) else diagnostics.evaluation_quantities(start)
     logs.cut_back(folder, start or -1, repeated)

@@ -78,7 +78,8 @@ def opening(folder, training, device_name: str, start: int) -> None:
     say(
         network.summary(),
         "",
-        f"data     {data.title}: {len(data.train_images):,} training, {len(data.test_images):,} {test_name(data)} images",
+        f"data     {data.title}: {len(data.train_images):,} training and {len(data.test_images):,} "
+        f"{test_name(data)} images",
         f"device   {device_name}, {on}",
         f"run      {folder}/",
         f"steps    {steps}, {settings.batch_size} images each{resumed}",
@@ -159,5 +160,5 @@ def one_line(error: BaseException, invocation) -> str | None:
         where = error.filename or invocation.runs_dir
         return f"{where}: {error.strerror or error}; what was saved before is undamaged, see --resume"
     if isinstance(error, ValueError) and str(error).startswith(("layer '", "network '")):
-        return f"core/model.py: {error}"
+        return f"the network cannot be built: {error}"
     return None

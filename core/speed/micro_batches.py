@@ -38,18 +38,28 @@ class MicroBatchedCNN(CNN):
 
     def outputs(self, images, training, step=None):
         """(layer, its output for the whole batch) in forward order."""
-        parts = split(tf.cast(images, self.compute_dtype), self.micro_batches)
+        x = tf.cast(images, self.compute_dtype)
+        count = x.shape[0] or tf.shape(x)[0]
+        parts = split(x, count, self.micro_batches)
         for layer in self.layers[: self.split_layers]:
             parts = [layer(part, training, step) for part in parts]
-            yield layer, tf.concat(parts, axis=0)  # in a graph, joined only if somebody uses it
-        x = tf.concat(parts, axis=0)
+            yield layer, tf.concat(parts, axis=0)[:count]  # in a graph, joined only if somebody uses it
+        x = tf.concat(parts, axis=0)[:count]
         for layer in self.layers[self.split_layers :]:
             x = layer(x, training, step)
             yield layer, x
 
 
-def split(x: tf.Tensor, parts: int) -> list[tf.Tensor]:
-    """x [N,...] in `parts` parts, first to last, of N / parts images or one more."""
-    count = x.shape[0] or tf.shape(x)[0]
+def split(x: tf.Tensor, count: int | tf.Tensor, parts: int) -> list[tf.Tensor]:
+    """x [count,...] in `parts` parts, first to last, of count / parts images or one more.
+
+    Where count is known only at run time, as in evaluation, fewer images than parts are filled up with copies of the
+    last one: TensorFlow's convolution returns a wrong shape for a part without images.
+    """
+    if isinstance(count, int):
+        parts = min(parts, count)
+    else:
+        x = tf.concat([x, tf.repeat(x[-1:], tf.maximum(parts - count, 0), axis=0)], axis=0)
+        count = tf.maximum(count, parts)
     ends = [count * i // parts for i in range(parts + 1)]
     return [x[begin:end] for begin, end in itertools.pairwise(ends)]

@@ -32,10 +32,16 @@ class Whitening(Convolution):
     Nothing is learned here, so the backward pass ends before this layer.
     """
 
-    def __init__(self, name: str, channels: int = 3, size: int = 2, dtype=tf.float32):
+    def __init__(self, name: str, in_channels: int = 3, kernel_size: int = 2, dtype=tf.float32):
         super().__init__(
-            name, channels, 2 * size * size * channels, size, padding="VALID", use_bias=False, dtype=dtype
-        )  # fmt: skip
+            name,
+            in_channels,
+            2 * kernel_size**2 * in_channels,
+            kernel_size,
+            padding="VALID",
+            use_bias=False,
+            dtype=dtype,
+        )
         self.kernel = tf.Variable(self.kernel, trainable=False, name="kernel")
 
     def compute_filters(self, images: tf.Tensor) -> None:
