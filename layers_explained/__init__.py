@@ -1,1 +1,1 @@
-"""Every layer four times: loops, NumPy, TensorFlow, and the layer that trains; each proved equal to the next."""
+"""Every layer as a walkthrough: mathematics, a case by hand, four implementations compared, typical mistakes."""

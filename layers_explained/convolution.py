@@ -1,16 +1,16 @@
-"""Convolution, four times: loops, NumPy, TensorFlow, and the layer that trains.
-
-A small kernel is laid on every position of the image. Where it lies, numbers that meet are
-multiplied, the products are added, and the sum is one number of the output:
+"""Convolution: a small kernel slides over the image; at every position, patch times kernel, summed, is one output.
 
     y[n,i,j,o] = b[o] + sum over u,v,c of  x[n, s*i+u-p, s*j+v-p, c] * k[u,v,c,o]
 
     x [N,H,W,Cin]        N images of H rows, W columns, Cin channels
-    k [kh,kw,Cin,Cout]   Cout kernels; each sees kh x kw positions and all Cin channels
-    b [Cout]             one bias for each kernel
-    y [N,H',W',Cout]     s is the stride; p zeros stand around the image (SAME), or none (VALID)
+    k [kh,kw,Cin,Cout]   the kernel: k[...,o] is a filter, kh x kw positions of all Cin channels
+    b [Cout]             one bias for each filter
+    y [N,H',W',Cout]     y[...,o] is the feature map of filter o; its receptive field in x is kh x kw
+    s, p                 the stride; p zeros around the image (padding SAME), or none (VALID)
 
-Change a number below and run the file again: python layers_explained/convolution.py
+Mathematics calls this a cross-correlation. In training each weight gets the sum of the gradients of all positions.
+
+Change a constant below and run the file again: python layers_explained/convolution.py
 """
 
 import sys
@@ -20,27 +20,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from layers_explained.support import checks, figures, walkthrough
-from layers_explained.support.walkthrough import beside, sum_of_products
+from layers_explained.support.comparison import Comparison, Mistake, Numbers, forward_and_backward, import_tensorflow
+from layers_explained.support.constants import check_sizes, check_window, matrices, require
+from layers_explained.support.figures import convolution as figures
+from layers_explained.support.printing import number, print_beside, sum_of_products
+from layers_explained.support.sliding import patches, window
+from layers_explained.support.walkthrough import Walkthrough
 
 BATCH, ROWS, COLUMNS, IN_CHANNELS, OUT_CHANNELS = 2, 12, 12, 3, 8  # N, H, W, Cin, Cout
 KERNEL_SIZE, STRIDE, PADDING = 3, 1, "SAME"  # kh = kw, s, SAME or VALID
 SEED = 0  # of the random numbers in x, k, b and the target t
 
-# The case to do by hand: one image, one channel, one kernel, stride 1, no padding.
+# By hand: one image, one channel, one filter, stride 1, no padding.
 HAND_X = [[1, 2, 0], [0, 1, 3], [2, 0, 1]]
 HAND_K = [[1, 0], [-1, 2]]
 HAND_B = 1
-HAND_T = [[3, 9], [-1, 2]]  # what the outputs should have been
-
-LAYER_CLASSES = ("Convolution",)  # of core/layers/, for --run
-
-
-# ---- Rung 1: loops -------------------------------------------------------------------------------
+HAND_T = [[3, 9], [-1, 2]]  # the target
 
 
 def forward_loops(x, k, b, stride, padding):
-    """The formula, letter for letter.  x [N,H,W,Cin], k [kh,kw,Cin,Cout], b [Cout] -> y [N,H',W',Cout]."""
+    """Implementation 1, the formula letter for letter.  -> y [N,H',W',Cout]."""
     (top, _), (left, _), shape = window(x, k, stride, padding)
     y = np.zeros(shape)
     for n, i, j, o in np.ndindex(y.shape):
@@ -52,281 +51,140 @@ def forward_loops(x, k, b, stride, padding):
     return y
 
 
-def backward_loops(x, k, dy, stride, padding):
-    """dL/dy -> dL/dx, dL/dk, dL/db: the same loops, read from right to left.
-
-    In y += x k the product rule says: x answers for k dy, k answers for x dy. A number that was
-    used in many places adds up what comes back from all of them; hence += and never =.
-    """
+def backward_loops(dy, x, k, b, stride, padding):
+    """dL/dy -> dL/dx, dL/dk, dL/db. A number that was used in many places adds up their gradients: += and not =."""
     (top, _), (left, _), _ = window(x, k, stride, padding)
-    dx, dk, db = np.zeros(x.shape), np.zeros(k.shape), np.zeros(k.shape[3])
+    dx, dk, db = np.zeros(x.shape), np.zeros(k.shape), np.zeros(b.shape)
     for n, i, j, o in np.ndindex(dy.shape):
         db[o] += dy[n, i, j, o]
         for u, v, c in np.ndindex(k.shape[:3]):
             row, column = stride * i + u - top, stride * j + v - left
-            if 0 <= row < x.shape[1] and 0 <= column < x.shape[2]:
+            if 0 <= row < x.shape[1] and 0 <= column < x.shape[2]:  # product rule: each factor gets the other, times dy
                 dx[n, row, column, c] += k[u, v, c, o] * dy[n, i, j, o]
                 dk[u, v, c, o] += x[n, row, column, c] * dy[n, i, j, o]
     return dx, dk, db
 
 
-def window(x, k, stride, padding):
-    """((top, bottom), (left, right)) zeros around the image, and the shape [N,H',W',Cout] of the output."""
-    margins, sizes = [], []
-    for size, kernel in zip(x.shape[1:3], k.shape[:2]):
-        positions = -(-size // stride)  # SAME: ceil(size / stride), so that stride 1 keeps the size
-        zeros = max((positions - 1) * stride + kernel - size, 0) if padding == "SAME" else 0
-        margins.append((zeros // 2, zeros - zeros // 2))  # an odd one goes below and to the right
-        sizes.append((size + zeros - kernel) // stride + 1)
-    return *margins, (len(x), *sizes, k.shape[3])
-
-
-# ---- Rung 2: NumPy -------------------------------------------------------------------------------
-
-
-def patches(x, k, stride, padding):
-    """im2col: the patch of x under the kernel, for every position.  -> [N,H',W',kh,kw,Cin]."""
-    rows, columns, _ = window(x, k, stride, padding)
-    x = np.pad(x, [(0, 0), rows, columns, (0, 0)])
-    views = np.lib.stride_tricks.sliding_window_view(x, k.shape[:2], axis=(1, 2))  # [N,.,.,Cin,kh,kw]
-    return views[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
-
-
 def forward_numpy(x, k, b, stride, padding):
-    """One matrix product. Every output is (a patch) . (a kernel): patches as rows times kernels as columns."""
+    """Implementation 2, one matrix product: patches as rows times filters as columns."""
     rows = patches(x, k, stride, padding)
     y = rows.reshape(-1, k[..., 0].size) @ k.reshape(-1, k.shape[3]) + b  # [N H' W', kh kw Cin] @ [., Cout]
     return y.reshape(*rows.shape[:3], k.shape[3])
 
 
-def backward_numpy(x, k, dy, stride, padding):
-    """Y = P K + b gives  dK = P^T dY,  dP = dY K^T,  db = the rows of dY added; then col2im: P back into x."""
+def backward_numpy(dy, x, k, b, stride, padding):
+    """Y = P K + b gives  dK = P' dY,  dP = dY K',  db = the sum of dY's rows; then col2im adds dP back into x."""
     top_bottom, left_right, (_, rows, columns, _) = window(x, k, stride, padding)
     p, dy_rows = patches(x, k, stride, padding), dy.reshape(-1, k.shape[3])
     dk = (p.reshape(len(dy_rows), -1).T @ dy_rows).reshape(k.shape)
     dp = (dy_rows @ k.reshape(-1, k.shape[3]).T).reshape(p.shape)  # [N,H',W',kh,kw,Cin]
     dx = np.zeros_like(np.pad(x, [(0, 0), top_bottom, left_right, (0, 0)]))
-    for u, v in np.ndindex(k.shape[:2]):  # patches overlap, so what they send back is added
+    for u, v in np.ndindex(k.shape[:2]):  # patches overlap, so their gradients are added
         dx[:, u : u + stride * rows : stride, v : v + stride * columns : stride] += dp[:, :, :, u, v]
     (top, _), (left, _) = top_bottom, left_right
     return dx[:, top : top + x.shape[1], left : left + x.shape[2]], dk, dy_rows.sum(axis=0)
 
 
-# ---- Rungs 3 and 4: TensorFlow -------------------------------------------------------------------
-
-
-def tensorflow_primitives(x, k, b, t, stride, padding):
-    """Pad, slice, multiply, add: kh kw shifted images, each times its k[u,v]. The tape writes the backward pass."""
-    tf = walkthrough.import_tensorflow()
+def forward_tensorflow(x, k, b, stride, padding):
+    """Implementation 3: kh kw shifted images, each times its k[u,v], added."""
+    tf = import_tensorflow()
     top_bottom, left_right, (_, rows, columns, _) = window(x, k, stride, padding)
-    x, k, b = tf.constant(x), tf.constant(k), tf.constant(b)
-    with tf.GradientTape() as tape:
-        tape.watch([x, k, b])
-        padded, y = tf.pad(x, [(0, 0), top_bottom, left_right, (0, 0)]), b
-        for u, v in np.ndindex(*k.shape[:2]):
-            shifted = padded[:, u : u + stride * rows : stride, v : v + stride * columns : stride]
-            y += tf.tensordot(shifted, k[u, v], 1)  # [N,H',W',Cin] . [Cin,Cout]
-        loss = tf.reduce_sum((y - t) ** 2) / 2
-    return [tensor.numpy() for tensor in (y, *tape.gradient(loss, [x, k, b]))]
+    padded, y = tf.pad(x, [(0, 0), top_bottom, left_right, (0, 0)]), b
+    for u, v in np.ndindex(*k.shape[:2]):
+        shifted = padded[:, u : u + stride * rows : stride, v : v + stride * columns : stride]
+        y += tf.tensordot(shifted, k[u, v], 1)  # [N,H',W',Cin] . [Cin,Cout]
+    return y
 
 
-def compiled_layer(x, k, b, t, stride, padding):
-    """The class that trains, core.layers.Convolution, in a compiled function. Returns what runs one step of it."""
-    tf = walkthrough.import_tensorflow()
+def layer(x, k, b, stride, padding):
+    """Implementation 4: core.layers.Convolution with these weights, and its parameters."""
     from core.layers import Convolution
 
-    layer = Convolution("conv", k.shape[2], k.shape[3], k.shape[0], stride, padding, dtype=tf.float64)
+    layer = Convolution("conv", *k.shape[2:], k.shape[0], stride, padding, dtype="float64")
     layer.kernel.assign(k)
     layer.bias.assign(b)
-
-    @tf.function(autograph=False)
-    def step(x, t):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = layer(x, training=True)
-            loss = tf.reduce_sum((y - t) ** 2) / 2
-        return y, *tape.gradient(loss, [x, layer.kernel, layer.bias])
-
-    x, t = tf.constant(x), tf.constant(t)
-    return lambda: [tensor.numpy() for tensor in step(x, t)]
-
-
-# ---- The story -----------------------------------------------------------------------------------
+    return lambda x: layer(x, training=True), layer.parameters
 
 
 def numbers():
     """x, k, b and a target t of the sizes at the top, drawn from N(0, 1). Raises Problem for impossible sizes."""
-    walkthrough.check_sizes(globals(), "BATCH", "ROWS", "COLUMNS", "IN_CHANNELS", "OUT_CHANNELS",
-                      "KERNEL_SIZE", "STRIDE", "SEED")  # fmt: skip
-    walkthrough.check_window(KERNEL_SIZE, PADDING, ROWS, COLUMNS)
-    random = np.random.default_rng(SEED)
-    x = random.standard_normal([BATCH, ROWS, COLUMNS, IN_CHANNELS])
-    k = random.standard_normal([KERNEL_SIZE, KERNEL_SIZE, IN_CHANNELS, OUT_CHANNELS])
-    b = random.standard_normal([OUT_CHANNELS])
-    return x, k, b, random.standard_normal(window(x, k, STRIDE, PADDING)[2])
+    check_sizes(globals(), *"BATCH ROWS COLUMNS IN_CHANNELS OUT_CHANNELS KERNEL_SIZE STRIDE SEED".split())
+    check_window(KERNEL_SIZE, PADDING, ROWS, COLUMNS)
+    draw = np.random.default_rng(SEED).standard_normal
+    x, k = draw([BATCH, ROWS, COLUMNS, IN_CHANNELS]), draw([KERNEL_SIZE, KERNEL_SIZE, IN_CHANNELS, OUT_CHANNELS])
+    b, t = draw([OUT_CHANNELS]), draw(window(x, k, STRIDE, PADDING)[2])
+    return Numbers({"x": x, "k": k, "b": b}, t, {"stride": STRIDE, "padding": PADDING})
 
 
-def there_and_back(forward, backward, x, k, b, t, stride, padding):
-    """y, dL/dx, dL/dk, dL/db for the loss L = 1/2 sum (y - t)^2, whose dL/dy is y - t."""
-    y = forward(x, k, b, stride, padding)
-    return y, *backward(x, k, y - t, stride, padding)
-
-
-def contract():
-    """The contract."""
-    x, k, b, t = numbers()
-    print(f"   x {list(x.shape)}  *  k {list(k.shape)}  +  b {list(b.shape)}  ->  y {list(t.shape)}")
-    print(f"   stride {STRIDE}, padding {PADDING}, {k.size + b.size:,} parameters")
-    each = k[..., 0].size
-    print(f"   {t.size:,} outputs, each a sum of {each} products: {t.size * each:,} multiplications")
-
-
-def by_hand():
-    """A case small enough to do by hand."""
-    x, k, t, y, dx, dk, db = hand_case()
-    dy = y - t
-    print(beside(("x", x), ("k", k), ("b", HAND_B), ("y", y)) + "\n")
-    for i, j in np.ndindex(y.shape):
-        patch = x[i : i + len(k), j : j + len(k[0])]
-        print(f"   y[{i},{j}] = {sum_of_products(patch, k)} + b = {y[i, j]:g}")
-    print("\n   Backward: say the outputs should have been t, and L = 1/2 sum (y - t)^2. Then dL/dy = y - t.\n")
-    print(beside(("t", t), ("dL/dy", dy), ("dL/dk", dk), ("dL/db", db), ("dL/dx", dx)) + "\n")
-    for u, v in np.ndindex(k.shape):
-        met = x[u : u + len(y), v : v + len(y[0])]  # what k[u,v] was multiplied with
-        print(f"   dL/dk[{u},{v}] = {sum_of_products(met, dy)} = {dk[u, v]:g}")
-    print("   dL/db is the sum of dL/dy; dL/dx is a sum of kernels, each times its dL/dy, laid where it had looked.")
+def definition():
+    """Print what the layer costs."""
+    k, t = numbers().point["k"], numbers().target
+    print(f"   stride {STRIDE}, padding {PADDING}: {t.size:,} outputs, each a sum of {k[..., 0].size} products; "
+          f"{t.size * k[..., 0].size:,} multiplications")  # fmt: skip
 
 
 def hand_case():
-    """x, k, t, y, dL/dx, dL/dk, dL/db of the hand case by rung 1. Raises Problem when they do not fit together."""
-    x, k, t = walkthrough.matrices(globals(), "HAND_X", "HAND_K", "HAND_T")
-    positions = tuple(np.subtract(x.shape, k.shape) + 1)
-    if min(positions) < 1 or t.shape != positions:
-        raise walkthrough.Problem(
-            f"HAND_K {k.shape} slides over HAND_X {x.shape} with {positions} positions, and HAND_T has {t.shape}; "
-            "make HAND_K smaller than HAND_X, and HAND_T a number for each position"
-        )
-    case = x[None, :, :, None], k[:, :, None, None], [HAND_B], t[None, :, :, None]  # N = Cin = Cout = 1
-    y, dx, dk, db = there_and_back(forward_loops, backward_loops, *case, 1, "VALID")
-    return x, k, t, y[0, :, :, 0], dx[0, :, :, 0], dk[:, :, 0, 0], db[0]
+    """x, k, b, t, y, dL/dx, dL/dk, dL/db by implementation 1. Raises Problem when they do not fit together."""
+    x, k, t = matrices(globals(), "HAND_X", "HAND_K", "HAND_T")
+    size = tuple(int(n) for n in np.subtract(x.shape, k.shape) + 1)
+    require(min(size) >= 1 and t.shape == size, f"HAND_K {k.shape} has {size} positions on HAND_X {x.shape}, HAND_T is "
+            f"{t.shape}; make HAND_K smaller than HAND_X, and HAND_T a number for each position")  # fmt: skip
+    point = {"x": x[None, :, :, None], "k": k[:, :, None, None], "b": np.array([HAND_B], float)}  # N = Cin = Cout = 1
+    case = Numbers(point, t[None, :, :, None], {"stride": 1, "padding": "VALID"})
+    y, dx, dk, db = forward_and_backward(forward_loops, backward_loops, case)
+    return x, k, HAND_B, t, y[0, :, :, 0], dx[0, :, :, 0], dk[:, :, 0, 0], db[0]
 
 
-def four_rungs():
-    """The same layer four times, forward and backward."""
-    case = *numbers(), STRIDE, PADDING
-
-    def rungs():  # yields, so that TensorFlow is woken only when the third is reached
-        yield "loops", lambda: there_and_back(forward_loops, backward_loops, *case)
-        yield "NumPy", lambda: there_and_back(forward_numpy, backward_numpy, *case)
-        yield "TensorFlow primitives", lambda: tensorflow_primitives(*case)
-        yield "the layer, compiled", compiled_layer(*case)
-
-    checks.climb(rungs(), names=("y", "dL/dx", "dL/dk", "dL/db"))
-
-
-def proof_case(forward, backward):
-    """(y, loss, point, gradients) of a forward and a backward pass, as the proofs want them."""
-    x, k, b, t = numbers()
-    y, dx, dk, db = there_and_back(forward, backward, x, k, b, t, STRIDE, PADDING)
-
-    def loss(x, k, b):
-        return np.sum((forward(x, k, b, STRIDE, PADDING) - t) ** 2) / 2
-
-    return y, loss, {"x": x, "k": k, "b": b}, {"x": dx, "k": dk, "b": db}
+def by_hand():
+    """Print the hand case, forward and backward."""
+    x, k, b, t, y, dx, dk, db = hand_case()
+    print_beside(("x", x), ("k", k), ("b", b), ("y", y))
+    for i, j in np.ndindex(y.shape):
+        print(f"   y[{i},{j}] = {sum_of_products(x[i : i + len(k), j : j + len(k[0])], k)} + b = {number(y[i, j])}")
+    print("\n   Backward, with a target t and L = 1/2 sum (y - t)^2, so that dL/dy = y - t:\n")
+    print_beside(("t", t), ("dL/dy", y - t), ("dL/dk", dk), ("dL/db", db), ("dL/dx", dx))
+    for u, v in np.ndindex(k.shape):
+        under = x[u : u + len(y), v : v + len(y[0])]  # the inputs that k[u,v] is multiplied with
+        print(f"   dL/dk[{u},{v}] = {sum_of_products(under, y - t)} = {number(dk[u, v])}")
+    print("   dL/db is the sum of dL/dy; each output adds (its dL/dy x the kernel) to the patch it was computed from.")
 
 
-def gradients():
-    """The backward pass, checked by the forward pass."""
-    _, *case = proof_case(forward_numpy, backward_numpy)
-    print("   Finite differences: one number moved a little either way, and the loss watched.\n")
-    checks.prove_gradients(*case)
-    print("\n   Taylor: all numbers moved together, by a smaller and smaller step in one direction.\n")
-    checks.prove_taylor(*case)
+def flipped_forward(x, k, b, **options):
+    """A convolution as mathematics defines it flips the kernel; the layer computes the cross-correlation."""
+    return forward_numpy(x, k[::-1, ::-1], b, **options)
 
 
-def mistakes():
-    """What goes wrong, and which check sees it."""
-    right = proof_case(forward_numpy, backward_numpy)[0]
-    checks.print_mistakes(right, {
-        "kernel turned round": proof_case(turned_forward, turned_backward),
-        "padding off by one": proof_case(shifted_forward, shifted_backward),
-        "bias hears one image only": proof_case(forward_numpy, forgetful_backward),
-    })  # fmt: skip
-    print("\n   A gradient check proves that backward belongs to forward, not that forward is right: the first two")
-    print("   are consistent mistakes, and only another rung sees them. The third hides when BATCH = 1.")
-
-
-def turned_forward(x, k, b, stride, padding):
-    """Mathematics' convolution turns the kernel round first; this layer does not."""
-    return forward_numpy(x, k[::-1, ::-1], b, stride, padding)
-
-
-def turned_backward(x, k, dy, stride, padding):
-    """What belongs to turned_forward."""
-    dx, dk, db = backward_numpy(x, k[::-1, ::-1], dy, stride, padding)
+def flipped_backward(dy, x, k, b, **options):
+    """The backward pass that belongs to flipped_forward."""
+    dx, dk, db = backward_numpy(dy, x, k[::-1, ::-1], b, **options)
     return dx, dk[::-1, ::-1], db
 
 
-def shifted_forward(x, k, b, stride, padding):
-    """One zero too many above and on the left: the last row and column fall out."""
-    return forward_numpy(np.pad(x, [(0, 0), (1, 0), (1, 0), (0, 0)])[:, :-1, :-1], k, b, stride, padding)
+def shifted_forward(x, k, b, **options):
+    """One zero too many above and on the left: the last row and column are lost."""
+    return forward_numpy(np.pad(x, [(0, 0), (1, 0), (1, 0), (0, 0)])[:, :-1, :-1], k, b, **options)
 
 
-def shifted_backward(x, k, dy, stride, padding):
-    """What belongs to shifted_forward."""
-    x = np.pad(x, [(0, 0), (1, 0), (1, 0), (0, 0)])[:, :-1, :-1]
-    dx, dk, db = backward_numpy(x, k, dy, stride, padding)
+def shifted_backward(dy, x, k, b, **options):
+    """The backward pass that belongs to shifted_forward."""
+    dx, dk, db = backward_numpy(dy, np.pad(x, [(0, 0), (1, 0), (1, 0), (0, 0)])[:, :-1, :-1], k, b, **options)
     return np.pad(dx[:, 1:, 1:], [(0, 0), (0, 1), (0, 1), (0, 0)]), dk, db
 
 
-def forgetful_backward(x, k, dy, stride, padding):
-    """The sum over the batch forgotten: db from the first image alone."""
-    dx, dk, _ = backward_numpy(x, k, dy, stride, padding)
-    return dx, dk, dy[0].sum(axis=(0, 1))
+def first_image_backward(dy, x, k, b, **options):
+    """The sum over the batch forgotten: db of the first image alone."""
+    return *backward_numpy(dy, x, k, b, **options)[:2], dy[0].sum(axis=(0, 1))
 
 
-SECTIONS = [contract, by_hand, four_rungs, gradients, mistakes]
-
-
-def figure():
-    """The hand case as a slide: the kernel sliding forward, and its stamps coming back."""
-    x, k, t, y, dx, _, _ = hand_case()
-    return figures.sliding_window(x, k, HAND_B, y, y - t, dx)
-
-
-def on_your_network(trained):
-    """One output number and one kernel gradient of your network, term by term."""
-    layer, x, y, dy, dk = trained.layer, trained.x, trained.y, trained.dy, trained.gradients[0]
-    k, b = layer.kernel.numpy(), np.zeros(y.shape[3]) if layer.bias is None else layer.bias.numpy()
-    under = patches(x, k, layer.stride, layer.padding)[0]  # [H',W',kh,kw,Cin]
-
-    _, i, j, o = np.unravel_index(np.argmax(y), y.shape)
-    terms = under[i, j] * k[..., o]  # [kh,kw,Cin]
-    channels = sorted(np.argsort(-np.abs(terms.sum(axis=(0, 1))))[:3].tolist())
-    print(f"   y[0,{i},{j},{o}], the strongest response: row {i}, column {j}, kernel {o}\n")
-    for c in channels:
-        blocks = ("x", under[i, j, :, :, c]), ("k", k[:, :, c, o]), ("x k", terms[..., c]), ("sum", terms[..., c].sum())
-        print(f"   channel {c}\n{beside(*blocks)}\n")
-    if terms.shape[2] > len(channels):
-        others = terms.sum() - terms[..., channels].sum()
-        print(f"   the {terms.shape[2] - len(channels)} other channels {others:.6f}")
-    print(f"   bias {b[o]:.6f}")
-    print(f"   all together {terms.sum() + b[o]:.6f};  the layer says {y[0, i, j, o]:.6f}\n")
-
-    u, v, c, q = np.unravel_index(np.argmax(np.abs(dk)), dk.shape)
-    back = under[:, :, u, v, c] * dy[0, :, :, q]  # [H',W']
-    print(f"   dL/dk[{u},{v},{c},{q}], the largest: what it met times dL/dy, over all {back.size:,} positions\n")
-    print("   row  column          x       dL/dy      product")
-    largest = np.argsort(-np.abs(back), axis=None, kind="stable")[:5]
-    for row, column in zip(*np.unravel_index(largest, back.shape)):
-        met, sent, product = under[row, column, u, v, c], dy[0, row, column, q], back[row, column]
-        print(f"   {row:3}  {column:6} {met:10.4f}  {sent:10.6f}  {product:11.6f}")
-    print(f"   the {back.size - len(largest):,} others {back.sum() - back.flat[largest].sum():28.6f}")
-    print(f"   all together {back.sum():.6f};  the tape says {dk[u, v, c, q]:.6f}")
-    (top, _), (left, _), _ = window(x, k, layer.stride, layer.padding)
-    corner = layer.stride * i - top, layer.stride * j - left
-    return figures.one_output(trained, under[i, j], k[..., o], b[o], (i, j, o), corner, channels)
-
+COMPARISON = Comparison(numbers, (forward_loops, backward_loops), (forward_numpy, backward_numpy), forward_tensorflow,
+    layer, (Mistake("kernel flipped", flipped_forward, flipped_backward),
+            Mistake("padding off by one", shifted_forward, shifted_backward),
+            Mistake("bias gradient of one image only", backward=first_image_backward)),
+)  # fmt: skip
+WALKTHROUGH = Walkthrough(
+    globals(), definition, by_hand, (COMPARISON,), lambda: figures.hand_case(*hand_case()), figures.on_your_network,
+    layer_classes=("Convolution",),
+)  # fmt: skip
 
 if __name__ == "__main__":
-    sys.exit(walkthrough.tell(globals(), figure, on_your_network))
+    sys.exit(WALKTHROUGH.main())

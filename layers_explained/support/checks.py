@@ -1,4 +1,4 @@
-"""The three proofs of a layer: rung equals rung, gradient equals finite differences, Taylor's slope is 2.
+"""The checks of a layer: implementations agree, gradients equal finite differences, Taylor's slope is 2.
 
 NumPy only. A `point` is a dict of float64 arrays by name, {"x": ..., "k": ..., "b": ...}; a `loss`
 takes those names and returns one number; `gradients` is a dict with the same names and shapes.
@@ -9,37 +9,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layers_explained.support import walkthrough
+from layers_explained.support import printing
+from layers_explained.support.constants import Problem
 
-RUNGS_AGREE = 1e-10  # between two rungs, in float64, for numbers of size 1 to 100
+AGREEMENT = 1e-10  # between two implementations, in float64, for numbers of size 1 to 100
 SMOOTH = 1e-7  # relative error of a gradient away from kinks
 STEP = 1e-4  # of the central differences: they err by about STEP^2, and rounding adds about 1e-16 L / STEP
 
 
-def climb(rungs, names: tuple[str, ...], bound: float = RUNGS_AGREE) -> None:
-    """Run every rung on the same numbers; print what it costs and how far it is from the rung before.
+def compare_implementations(implementations, names: tuple[str, ...], bound: float = AGREEMENT) -> None:
+    """Run every implementation on the same numbers; print its time and its distance from the one before.
 
-    rungs yields ("loops", function), ..., the slowest first; a function takes nothing and returns
-    one array for each of `names`. Raises Problem at the first rung farther than `bound` from the last.
+    implementations yields ("loops", function), ..., the slowest first; a function takes nothing and returns
+    one array for each of `names`. Raises Problem at the first one farther than `bound` from the last.
     """
-    machine = "" if walkthrough.reading_version else f"{'milliseconds':>15}{'times faster':>15}"
-    print(f"   {'rung':<27}{machine}   largest difference to the rung before")
+    machine = "" if printing.reading_version else f"{'milliseconds':>15}{'times faster':>15}"
+    print(f"   {'implementation':<27}{machine}   largest difference from the one before")
     before = slowest = None
-    for number, (rung, function) in enumerate(rungs, start=1):
+    for count, (title, function) in enumerate(implementations, start=1):
         results, seconds = timed(function)
         slowest = slowest or seconds
         times = slowest / seconds
         faster = f"{times:,.0f}" if times >= 10 else f"{times:.1f}"
-        machine = "" if walkthrough.reading_version else f"{1000 * seconds:15.2f}{faster:>15}"
+        machine = "" if printing.reading_version else f"{1000 * seconds:15.2f}{faster:>15}"
         gaps = {} if before is None else dict(zip(names, map(largest_difference, results, before)))
         worst = max(gaps.values(), default=0.0)
-        shown = walkthrough.measured(f"{worst:.1e}", promise=f"below {bound:.0e}") if gaps else ""
-        print(f"   {number}  {rung:<24}{machine}   {shown}".rstrip(), flush=True)
+        shown = printing.measured(f"{worst:.1e}", promise=f"below {bound:.0e}") if gaps else ""
+        print(f"   {count}  {title:<24}{machine}   {shown}".rstrip(), flush=True)
         wrong = [name for name, gap in gaps.items() if not gap <= bound]
         if wrong:
-            raise walkthrough.Problem(
-                f"rung {number} ({rung}) and rung {number - 1} differ by {worst:.1e} in {', '.join(wrong)}; expected "
-                f"at most {bound:.0e}: one of the two was changed and computes something else"
+            raise Problem(
+                f"implementation {count} ({title}) and implementation {count - 1} differ by {worst:.1e} in "
+                f"{', '.join(wrong)}; expected at most {bound:.0e}: one of the two was changed"
             )
         before = results
 
@@ -90,40 +91,55 @@ class GradientCheck:
 
     name: str
     entries: int
-    largest: float  # |entry|: a gradient of nothing but zeros proves nothing
-    error: float  # the worst relative error
+    largest: float  # |entry|: a comparison of zeros with zeros checks nothing
+    error: float  # the worst relative error; infinite when the shape is wrong
     where: tuple[int, ...]  # the entry it was found at
     bound: float
+    shape: tuple[int, ...] = ()  # of the gradient, where it is not that of what it belongs to
 
     @property
-    def holds(self) -> bool:
-        """Is every entry right, and is there anything to be right about?"""
+    def passes(self) -> bool:
+        """Is every entry right, and is at least one of them not zero?"""
         return self.largest > 0 and self.error <= self.bound
+
+    @property
+    def finding(self) -> str:
+        """What is wrong, in a few words; "" if nothing is."""
+        if self.passes:
+            return ""
+        if self.shape:
+            return f"dL/d{self.name} has shape {list(self.shape)}"
+        return f"dL/d{self.name} " + (f"off by {self.error:.0%}" if self.largest else "zero")
 
 
 def check_gradients(loss, point: dict, gradients: dict, bound: float = SMOOTH) -> list[GradientCheck]:
     """Compare every entry of every gradient with central differences of the loss."""
-    checks = []
+    found = []
     for name, gradient in gradients.items():
-        errors = relative_error(np.asarray(gradient), numerical_gradient(loss, point, name))
+        gradient = np.asarray(gradient, float)
+        largest = float(np.max(np.abs(gradient)))
+        if gradient.shape != point[name].shape:
+            found.append(GradientCheck(name, gradient.size, largest, np.inf, (), bound, gradient.shape))
+            continue
+        errors = relative_error(gradient, numerical_gradient(loss, point, name))
         where = tuple(int(i) for i in np.unravel_index(np.argmax(errors), errors.shape))
-        largest, error = float(np.max(np.abs(gradient))), float(np.max(errors))
-        checks.append(GradientCheck(name, errors.size, largest, np.inf if np.isnan(error) else error, where, bound))
-    return checks
+        error = float(np.max(errors))
+        found.append(GradientCheck(name, errors.size, largest, np.inf if np.isnan(error) else error, where, bound))
+    return found
 
 
-def prove_gradients(loss, point: dict, gradients: dict, bound: float = SMOOTH) -> None:
-    """check_gradients as a printed table. Raises Problem when one does not hold."""
-    checks = check_gradients(loss, point, gradients, bound)
+def gradient_check(loss, point: dict, gradients: dict, bound: float = SMOOTH) -> None:
+    """check_gradients as a printed table. Raises Problem when one does not pass."""
+    found = check_gradients(loss, point, gradients, bound)
     print("   gradient   entries   largest entry   worst relative error")
-    for check in checks:
-        error = walkthrough.measured(f"{check.error:.1e}", promise=f"below {bound:.0e}")
+    for check in found:
+        error = printing.measured(f"{check.error:.1e}", promise=f"below {bound:.0e}")
         print(f"   dL/d{check.name:<5}{check.entries:9,}{check.largest:16.3f}   {error}", flush=True)
-    for check in checks:
+    for check in found:
         if check.largest == 0:
-            raise walkthrough.Problem(f"dL/d{check.name} is zero everywhere: nothing is proved; choose other numbers")
-        if not check.holds:
-            raise walkthrough.Problem(
+            raise Problem(f"dL/d{check.name} is zero everywhere: nothing is checked; choose other numbers")
+        if not check.passes:
+            raise Problem(
                 f"dL/d{check.name}{list(check.where)} is off by {check.error:.1e} of its size, expected at most "
                 f"{bound:.0e}: the backward pass does not belong to this forward pass"
             )
@@ -148,32 +164,12 @@ def taylor(loss, point: dict, gradients: dict, seed: int = 0) -> tuple[np.ndarra
     return steps, errors, float(slope)
 
 
-def prove_taylor(loss, point: dict, gradients: dict, tolerance: float = 0.05) -> None:
+def taylor_check(loss, point: dict, gradients: dict, tolerance: float = 0.05) -> None:
     """taylor() as a printed table. Raises Problem unless the slope is 2."""
     steps, errors, slope = taylor(loss, point, gradients)
     print("   step        error of the linear prediction")
     for step, error in zip(steps, errors):
         print(f"   {step:.6f}    {error:.3e}")
-    print(f"   slope {slope:.2f}: half the step, a quarter of the error")
+    print(f"   slope {slope:.2f}; of a right gradient 2: half the step, a quarter of the error")
     if not abs(slope - 2) <= tolerance:
-        raise walkthrough.Problem(f"the Taylor slope is {slope:.2f}, expected 2.00: the gradient is not that of this loss")
-
-
-def print_mistakes(right: np.ndarray, mistakes: dict) -> None:
-    """A table of wrong layers: how far their output is from the right one, and what a gradient check says.
-
-    mistakes: {"padding off by one": (y, loss, point, gradients), ...}.
-    """
-    width = max(map(len, mistakes))
-    print(f"   {'mistake':{width}}   output against rung 1   gradient check")
-    for name, (y, *case) in mistakes.items():
-        gap = largest_difference(y, right)
-        output = f"off by {gap:.2f}" if gap > RUNGS_AGREE else "equal"
-        wrong = [
-            f"dL/d{check.name} " + (f"off by {check.error:.0%}" if check.largest else "zero")
-            for check in check_gradients(*case)
-            if not check.holds
-        ]
-        if len(wrong) > 3:  # a line is read at a glance, or not at all
-            wrong[2:] = [f"and {len(wrong) - 2} more"]
-        print(f"   {name:{width}}   {output:21}   {', '.join(wrong) or 'passes'}", flush=True)
+        raise Problem(f"the Taylor slope is {slope:.2f}, expected 2.00: the gradient is not that of this loss")

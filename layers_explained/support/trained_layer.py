@@ -1,66 +1,112 @@
-"""One layer of a network you trained, with the real numbers that flow through it for one real picture."""
+"""One layer of a network you trained, with the numbers that pass through it for one image of the test set."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from core import data
+from core.data.data_set import MEAN, STD
 from core.run import checkpoints, run_folder
-from layers_explained.support import walkthrough
+from core.settings.settings import NETWORKS, Settings, one_of
+from layers_explained.support.comparison import import_tensorflow
+from layers_explained.support.constants import Problem
 
 
 @dataclass(frozen=True)
 class TrainedLayer:
-    """A layer of core/layers/ with its trained weights, and what enters and leaves it. All arrays float64, N = 1."""
+    """A layer of core/layers/ with its trained weights, its input and its output. All arrays float64, N = 1."""
 
     run: Path
+    settings: Settings
+    checkpoint: checkpoints.Checkpoint
     layer: object  # the layer itself: .name, .kernel, .stride, ...
-    picture: np.ndarray  # uint8 [32,32,3]
-    x: np.ndarray  # what enters the layer
-    y: np.ndarray  # what leaves it
-    dx: np.ndarray  # dL/dx, L the cross-entropy of this picture in evaluation mode
-    dy: np.ndarray  # dL/dy; zero for the softmax, because the loss is computed from what enters it
+    image: np.ndarray  # uint8 [32,32,3]
+    x: np.ndarray  # the layer's input
+    y: np.ndarray  # the layer's output
+    dx: np.ndarray  # dL/dx, L the cross-entropy of this image in evaluation mode
+    dy: np.ndarray  # dL/dy; zero for the softmax, because the loss is computed from the logits, its input
     gradients: tuple[np.ndarray, ...]  # dL/d(parameter), in the order of layer.parameters
-    story: str  # which layer, run, step, picture and loss, in a few printed lines
-    label: int  # the right class of the picture
+    summary: str  # layer, run, step, image and loss, in a few printed lines
+    label: int  # the class of the image
     class_names: tuple[str, ...]
     flow: tuple[tuple, ...]  # (layer, y, dL/dy, dL/d(parameters)) of every layer, in forward order
 
 
 def find(args, classes: tuple[str, ...]) -> TrainedLayer:
-    """The layer that the command line asks for: the one called --layer, or the first whose class is in `classes`.
+    """The layer called --layer, or the first whose class is in `classes`, of the newest checkpoint of --run.
 
-    The newest checkpoint of the run is read, and one test picture goes forward and back in
-    float64, so that sums written out by hand agree to the last digits. Raises RunError,
-    CheckpointError, DataError or Problem, one line each.
+    One test image passes forward and backward in float64, so that sums written out by hand agree to the
+    last printed digit. Raises RunError, CheckpointError, DataError or Problem, one line each.
     """
     folder = run_folder.find(args.run or None, Path(args.runs_dir or "runs"))
     config = run_folder.read_config(folder)
+    settings = settings_of(folder, config["settings"])
     checkpoint = checkpoints.newest(folder)
-    settings, number = config["settings"], args.image or 0
-    pictures = data.load(config["data"]["name"], settings["data_dir"], settings["holdout"])
-    if not 0 <= number < len(pictures.test_images):
-        last = len(pictures.test_images) - 1
-        raise walkthrough.Problem(f"--image {number}: not there; the test set of {pictures.title} has pictures 0 to {last}")
-    picture, label = pictures.test_images[number], int(pictures.test_labels[number])
+    images = data.load(config["data"].get("name", settings.data), settings.data_dir, settings.holdout)
+    number = args.image or 0
+    if not 0 <= number < len(images.test_images):
+        last = len(images.test_images) - 1
+        raise Problem(f"--image {number}: not there; the test set of {images.title} has images 0 to {last}")
+    image, label = images.test_images[number], int(images.test_labels[number])
 
-    tf = walkthrough.import_tensorflow()
-    from core import losses, model
+    network = restored_network(settings, checkpoint)
+    layers = [*network.layers, network.softmax]
+    chosen = choose(layers, classes, args.layer, folder)
+    position = layers.index(chosen)
+    outputs, output_gradients, parameter_gradients, loss = forward_and_backward(network, image, label)
+    flow = tuple(zip(layers, outputs[1:], output_gradients[1:], parameter_gradients))
+    _, y, dy, own = flow[position]
+    x, dx = outputs[position], output_gradients[position]
+    prediction = images.class_names[int(np.argmax(outputs[-2][0]))]
+    summary = (
+        f"   layer    {chosen.name}: {list(x.shape)} -> {list(y.shape)}, {chosen.parameter_count:,} parameters\n"
+        f"   run      {folder.name}, network {network.name}, after step {checkpoint.step:,}\n"
+        f"   image    test image {number} of {images.title}: {images.class_names[label]} "
+        f"(prediction: {prediction}; loss {loss:.3f})"
+    )
+    return TrainedLayer(
+        folder, settings, checkpoint, chosen, image, x, y, dx, dy, own, summary, label, images.class_names, flow
+    )
 
-    layers = model.NETWORKS[settings["network"]](settings["seed"], tf.float64)
-    network = model.CNN(settings["network"], layers, tf.float64)
-    layers = [*layers, network.softmax]
+
+def settings_of(folder: Path, stored: dict) -> Settings:
+    """The settings of a run that decide its network. Raises Problem when this version has no such network."""
+    known = {field.name for field in dataclasses.fields(Settings)}
+    settings = Settings(**{name: value for name, value in stored.items() if name in known})
+    if settings.network not in NETWORKS:
+        raise Problem(
+            f"{folder.name}: its network '{settings.network}' is of an older version of this project; expected "
+            f"{one_of(settings.network, NETWORKS)}: train it again, or name another run"
+        )
+    return settings
+
+
+def restored_network(settings: Settings, checkpoint: checkpoints.Checkpoint):
+    """The network of these settings in float64, textbook layers throughout, with the weights of the checkpoint."""
+    tf = import_tensorflow()
+    from core.build import build_network
+
+    textbook = dataclasses.replace(settings, kernels="textbook", micro_batches=1)
+    network = build_network(textbook, tf.float64)
     for name, variable in network.named_variables.items():
         if name not in checkpoint.tensors or checkpoint.tensors[name].shape != tuple(variable.shape):
-            raise walkthrough.Problem(
-                f"{checkpoint.path}: no tensor '{name}' of shape {list(variable.shape)}: another '{network.name}' was "
-                "trained than core/model.py describes now; train it again"
+            raise Problem(
+                f"{checkpoint.path}: no tensor '{name}' of shape {list(variable.shape)}: the run's '{network.name}' is "
+                "another network than this version builds; train it again, or name another run"
             )
         variable.assign(checkpoint.tensors[name])
-    chosen = choose(layers, classes, args.layer, folder)
+    return network
 
-    x = tf.constant((picture[None] / 255.0 - data.MEAN) / data.STD, tf.float64)  # [1,32,32,3]
+
+def forward_and_backward(network, image: np.ndarray, label: int):
+    """(input and every output, dL/d(each), dL/d(parameters) of each layer, L) of one image in evaluation mode."""
+    tf = import_tensorflow()
+    from core import losses
+
+    layers = [*network.layers, network.softmax]
+    x = tf.constant((image[None] / 255.0 - MEAN) / STD, tf.float64)  # [1,32,32,3]
     with tf.GradientTape() as tape:
         tape.watch(x)
         outputs = [x]
@@ -68,37 +114,23 @@ def find(args, classes: tuple[str, ...]) -> TrainedLayer:
             outputs.append(layer(outputs[-1], training=False))
         loss = losses.softmax_cross_entropy(outputs[-2], tf.constant([label]))[0]  # from the logits
     sources = [*outputs, *network.parameters]
-    back = [tensor.numpy() for tensor in tape.gradient(loss, sources, unconnected_gradients="zero")]
-    outputs, back, gradients = [tensor.numpy() for tensor in outputs], back[: len(outputs)], back[len(outputs) :]
-    flow = []
-    for layer, y, dy in zip(layers, outputs[1:], back[1:]):
-        own, gradients = gradients[: len(layer.parameters)], gradients[len(layer.parameters) :]
-        flow.append((layer, y, dy, tuple(own)))
-    place = layers.index(chosen)
-    x, dx, (_, y, dy, own) = outputs[place], back[place], flow[place]
-    guess = pictures.class_names[int(np.argmax(outputs[-2][0]))]
-    story = (
-        f"   layer    {chosen.name}: {list(x.shape)} -> {list(y.shape)}, {chosen.parameter_count:,} parameters\n"
-        f"   run      {folder.name}, network {network.name}, after step {checkpoint.step:,}\n"
-        f"   picture  test picture {number} of {pictures.title}: {pictures.class_names[label]} "
-        f"(the network says {guess}; loss {float(loss):.3f})"
-    )
-    return TrainedLayer(
-        folder, chosen, picture, x, y, dx, dy, own, story, label, pictures.class_names, tuple(flow)
-    )  # fmt: skip
+    found = [tensor.numpy() for tensor in tape.gradient(loss, sources, unconnected_gradients="zero")]
+    output_gradients, of_parameters = found[: len(outputs)], iter(found[len(outputs) :])
+    parameter_gradients = [tuple(next(of_parameters) for _ in layer.parameters) for layer in layers]
+    return [tensor.numpy() for tensor in outputs], output_gradients, parameter_gradients, float(loss)
 
 
 def choose(layers, classes: tuple[str, ...], name: str | None, folder: Path):
     """The layer called `name`, or the first of these classes. Raises Problem when there is none."""
-    fitting = [layer for layer in layers if type(layer).__name__ in classes]
+    fitting = [layer for layer in layers if type(layer).__name__ in classes or not classes]
     kind = " or ".join(classes)
     if not fitting:
         there = ", ".join(layer.name for layer in layers)
-        raise walkthrough.Problem(f"{folder.name}: its network has no {kind} layer; it has {there}: name another run")
+        raise Problem(f"{folder.name}: its network has no {kind} layer; it has {there}: name another run")
     if name is None:
         return fitting[0]
     for layer in fitting:
         if layer.name == name:
             return layer
     there = ", ".join(layer.name for layer in fitting)
-    raise walkthrough.Problem(f"--layer {name}: {folder.name} has no {kind} layer of that name; it has {there}")
+    raise Problem(f"--layer {name}: {folder.name} has no {kind} layer of that name; it has {there}")

@@ -1,0 +1,1 @@
+"""What the walkthroughs draw: drawing.py has the parts, then one file a walkthrough."""

@@ -1,0 +1,43 @@
+"""The table of typical mistakes: which check finds which."""
+
+import numpy as np
+
+from layers_explained.support import checks
+from layers_explained.support.comparison import Comparison, forward_and_backward
+
+COMPARED, CHECKED = "comparison", "gradient check"
+
+
+def print_mistakes(comparison: Comparison) -> dict[str, tuple[str, ...]]:
+    """Print for every mistake how far its output is from implementation 1's and what a gradient check finds.
+
+    Returns {mistake: the checks that find it}, and prints what follows from the table.
+    """
+    width = max(len(mistake.name) for mistake in comparison.mistakes)
+    right = forward_and_backward(*comparison.loops, comparison.numbers())[: len(comparison.outputs)]
+    print(f"   {'mistake':{width}}   output                gradient check")
+    found = {}
+    for mistake in comparison.mistakes:
+        with np.errstate(over="ignore", invalid="ignore"):
+            outputs, *case = comparison.checked(mistake)
+            findings = [check.finding for check in checks.check_gradients(*case, bound=1e-6) if not check.passes]
+        gap = max(map(checks.largest_difference, outputs, right))
+        output = f"off by {gap:.2g}" if gap > checks.AGREEMENT else "equal"
+        found[mistake.name] = (COMPARED,) * (gap > checks.AGREEMENT) + (CHECKED,) * bool(findings)
+        if len(findings) > 2:
+            findings[1:] = [f"and {len(findings) - 1} more"]
+        print(f"   {mistake.name:{width}}   {output:19}   {', '.join(findings) or 'passes'}", flush=True)
+    print()
+    for which, consequence in (
+        (
+            (COMPARED,),
+            "backward belongs to forward, both are wrong: only a comparison with implementation 1 finds this",
+        ),
+        ((CHECKED,), "the output is right: only a gradient check finds this"),
+        ((COMPARED, CHECKED), "both checks find this"),
+        ((), "with these numbers nothing is wrong, so no check finds it"),
+    ):
+        names = [name for name, finds in found.items() if finds == which]
+        if names:
+            print(f"   {'; '.join(names)}:\n      {consequence}")
+    return found
