@@ -1,163 +1,134 @@
 """How fast does it train, and where does the time go? This loop, Keras `fit` and PyTorch in turn, on one machine.
 
-    python analysis/throughput.py                      the classic recipe at its own batch size
-    python analysis/throughput.py --recipe modern --precision bfloat16
-    python analysis/throughput.py --diagnostics        what each level of diagnostics costs this loop
-    python analysis/throughput.py --peers --also="--micro-batches 1"       what a setting gives: this loop with another, too
+    python analysis/benchmarks/throughput.py                      the classic recipe at its own batch size
+    python analysis/benchmarks/throughput.py --recipe modern --precision bfloat16
+    python analysis/benchmarks/throughput.py --diagnostics        what each level of diagnostics costs this loop
+    python analysis/benchmarks/throughput.py --baselines --also="--micro-batches 1"     this loop with another setting
 
-Same network, starting weights, batch size, precision and threads. Every measurement is a fresh
-process that compiles, warms up and is then timed. Ours is train_loop.py itself, with its
-augmentation, its logs and its usual diagnostics, timed after their dense start; the others get pictures that are
-standardized already and not augmented, and PyTorch stays on the processor.
-GFLOP/s counts three times the forward FLOPs that the result needs (backward is twice forward), and the share is
-that of the best matrix product TensorFlow reaches here in the same precision. Machines drift, so all take
-turns, every other round backwards; medians, and ratios within a round, are what counts.
+Same network, starting weights, batch size, precision and threads. Every measurement is a fresh process that compiles,
+warms up and is then timed. This loop is train_loop.py itself, with its augmentation, its logs and its usual
+diagnostics, timed after their dense start; the baselines get images that are standardized already and not augmented,
+and PyTorch stays on the processor.
+GFLOP/s counts three times the forward FLOPs that the result needs (backward is twice forward), and the percentage is
+that of the best matrix product that TensorFlow reaches here in the same precision. A machine's speed drifts, so all
+take turns, every other round backwards; ratios are taken within a round, and a verdict needs their whole range on one
+side of 1.
 """
 
 import argparse
 import csv
-import dataclasses
 import functools
 import importlib.util
 import json
+import os
 import shlex
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
+from analysis.benchmarks import options, throughput_figure
+from analysis.benchmarks.comparison import spread, verdict
+from analysis.benchmarks.measure_once import rates
+from analysis.benchmarks.processes import run_python
 from analysis.support import common
-from core import data
+from core import devices
+from core.data import load
 from core.run import logs, run_folder
-from core.settings import recipes
+from core.settings import command_line
+from core.settings.recipes import RECIPES
+from core.settings.settings import DIAGNOSTICS, PRECISIONS
 
-PROJECT = Path(__file__).resolve().parent.parent
-OURS, PEAK = "this loop", "matrix product"
-PEERS = {  # as --peers calls them, and as tables do
+LOOP, PEAK = "this loop", "matrix product"
+BASELINES = {  # as --baselines calls them, and as tables do
     "keras": "Keras fit",
     "keras-graph": "Keras fit, jit_compile=False",
     "torch": "PyTorch",
     "torch-compile": "PyTorch, torch.compile",
 }
-COLOURS = dict(zip((OURS, *PEERS.values()), ("#1f77b4", "#999999", "#bbbbbb", "#e39a6f", "#eebf9f")))
-WARM_UP, STEPS = 10, 50  # steps that are not timed, and that are. The loop writes its logs every 50 steps
-# The loop's diagnostics look densely at the first 100 steps, which are not timed, then at least once in 200.
+STEPS = 50  # timed steps; the loop writes its logs every 50 steps
+# The loop's diagnostics measure densely at the first 100 steps, which are not timed, then at least once in 200.
 DENSE_START, DIAGNOSTICS_STEPS = 100, 200
-COLUMNS = ("who", "round", "quantity", "value")
+COLUMNS = ("name", "round", "quantity", "value")
+UNITS = {"images_per_second": "images/s", "gflops": "GFLOP/s"}
+# What decides a processor's speed here: {flag in /proc/cpuinfo: name}.
+INSTRUCTION_SETS = {"avx2": "AVX2", "avx512f": "AVX512", "avx512_bf16": "AVX512_BF16", "amx_bf16": "AMX"}
 
 
-def given(args) -> list[str]:
-    """The settings to hand on, as words of a command line."""
+def processor(flags: set[str]) -> str:
+    """The processor in one line: name, how many, and which of INSTRUCTION_SETS it has."""
+    found = [name for flag, name in INSTRUCTION_SETS.items() if flag in flags]
+    missing = [name for flag, name in INSTRUCTION_SETS.items() if flag not in flags]
+    if not flags:
+        instructions = "the system does not name its instruction sets"
+    else:
+        instructions = (", ".join(found) or "none of the known instruction sets") + (
+            f"; without {', '.join(missing)}" if missing else ""
+        )
+    return f"{devices.processor_name()} x {os.cpu_count()}: {instructions}"
+
+
+def settings_of(args) -> list[str]:
+    """The settings that everybody is measured with, as options of train_loop.py."""
     named = {"--recipe": args.recipe, "--batch-size": args.batch_size, "--precision": args.precision}
     named |= {"--threads": args.threads, "--data": args.data, "--data-dir": args.data_dir}
-    return [word for name, value in named.items() if value for word in (name, str(value))]
+    return [text for name, value in named.items() if value for text in (name, str(value))]
 
 
-def run(*arguments) -> str:
-    """What a Python of ours prints; raises RunError with its last line when it fails."""
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=PROJECT, capture_output=True, text=True)
-    if done.returncode:
-        raise run_folder.RunError(f"{arguments[0]} failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
-    return done.stdout
-
-
-def ours(args, *more: str) -> dict[str, float]:
-    """Images/s and GFLOP/s of train_loop.py, from the timing.csv it leaves; more: words of its command line."""
+def measure_loop(args, *more: str) -> dict[str, float]:
+    """Images/s and GFLOP/s of train_loop.py, from its timing.csv; more: further options."""
     last = DENSE_START + args.steps
-    with tempfile.TemporaryDirectory() as place:
-        run(  # stopped one step before the end: the evaluation is not what is asked
-            "train_loop.py", *given(args), "--steps", last + 1, "--stop-at", last, "--no-eager",
-            "--runs-dir", place, "--run", "timed", *more,
+    with tempfile.TemporaryDirectory() as folder:
+        run_python(  # stopped one step before the end: no final evaluation
+            "train_loop.py", *settings_of(args), "--steps", last + 1, "--stop-at", last, "--no-eager",
+            "--runs-dir", folder, "--run", "timed", *more, quiet=True,
         )  # fmt: skip
-        config = run_folder.read_config(Path(place) / "timed")
-        timing = logs.read(Path(place) / "timed", logs.TIMING)
+        config = run_folder.read_config(Path(folder) / "timed")
+        timing = logs.read(Path(folder) / "timed", logs.TIMING)
         seconds = np.mean((timing["step_seconds"] + timing["probe_seconds"])[DENSE_START:])
     return rates(config["settings"]["batch_size"] / seconds, config["forward_flops_per_image"])
 
 
-def rates(images_per_second: float, forward_flops: int) -> dict[str, float]:
-    """The quantities of a measurement."""
-    return {"images_per_second": float(images_per_second), "gflops": float(3 * forward_flops * images_per_second / 1e9)}
+def measure(args, what: str) -> dict:
+    """What measure_once.py measures."""
+    script = Path(__file__).with_name("measure_once.py")
+    return json.loads(run_python(script, what, args.steps, *settings_of(args), quiet=True).printed.splitlines()[-1])
 
 
-def worker(args, what: str) -> dict:
-    """What this file measures as a worker, in a process of its own."""
-    return json.loads(run(__file__, "--worker", what, "--steps", args.steps, *given(args)).splitlines()[-1])
-
-
-def work(args, settings) -> dict:
-    """The worker: measure once."""
-    from core import devices
-
-    if args.worker == "parts":
-        settings = dataclasses.replace(settings, pieces=devices.choose_micro_batches(settings))
-        devices.configure(settings.threads, settings.pieces)
-    else:
-        devices.import_tensorflow().config.threading.set_intra_op_parallelism_threads(settings.threads)
-    from analysis.benchmarks.baselines import keras_fit
-    from core import model
-
-    if args.worker == "precision":
-        device, _ = devices.choose(settings.device)
-        return {"precision": devices.choose_precision(settings.precision, device)[0]}
-    if args.worker == "peak":
-        return {"gflops": keras_fit.matrix_product_gflops(settings.precision)}
-    pictures = data.load(settings.data, settings.data_dir)
-    if args.worker == "parts":
-        from analysis.benchmarks import step_parts
-
-        return step_parts.milliseconds_through(settings, pictures, args.steps)
-    if args.worker.startswith("torch"):
-        from analysis.benchmarks.baselines.torch_loop import torch_images_per_second as measure
-
-        how = args.worker == "torch-compile"
-    else:
-        measure, how = keras_fit.keras_images_per_second, "auto" if args.worker == "keras" else False
-    return rates(measure(settings, pictures, args.steps, WARM_UP, how), model.build(settings).flops())
-
-
-def contestants(args) -> dict:
-    """{who: function that measures it once}: ours, as it is and as asked for --also, and the peers; or ours with each
-    level of diagnostics."""
+def candidates(args) -> dict:
+    """{name: function that measures it once}: the loop, as it is and with each --also, the peak and the baselines; or
+    the loop with each level of diagnostics."""
     if args.diagnostics:
         return {
-            f"diagnostics {level}": functools.partial(ours, args, "--diagnostics", level)
-            for level in SETTINGS_MODULE.DIAGNOSTICS
+            f"diagnostics {level}": functools.partial(measure_loop, args, "--diagnostics", level)
+            for level in DIAGNOSTICS
         }
-    wanted = list(args.peers)
-    if any(peer.startswith("torch") for peer in wanted) and not importlib.util.find_spec("torch"):
-        wanted = [peer for peer in wanted if not peer.startswith("torch")]
+    wanted = list(args.baselines)
+    if any(name.startswith("torch") for name in wanted) and not importlib.util.find_spec("torch"):
+        wanted = [name for name in wanted if not name.startswith("torch")]
         print('PyTorch is not installed and is left out; to have it: python -m pip install --editable ".[torch]"')
-    found = {OURS: functools.partial(ours, args), PEAK: functools.partial(worker, args, "peak")}
-    found |= {f"{OURS}, {shlex.join(more)}": functools.partial(ours, args, *more) for more in args.also}
-    return found | {PEERS[peer]: functools.partial(worker, args, peer) for peer in wanted}
+    found = {LOOP: functools.partial(measure_loop, args), PEAK: functools.partial(measure, args, "peak")}
+    found |= {f"{LOOP}, {shlex.join(more)}": functools.partial(measure_loop, args, *more) for more in args.also}
+    return found | {BASELINES[name]: functools.partial(measure, args, name) for name in wanted}
 
 
 def main(args) -> None:
-    """Measure in turn, take our own step apart, print the tables, write the CSV and the chart."""
-    settings = command_line.parse(given(args)).settings  # a wrong word is answered here, with status 2
+    """Measure in turn, take our own step apart, print the tables, write the CSV and the figure."""
+    settings = command_line.parse(settings_of(args)).settings  # a mistake is reported here, with status 2
     for more in args.also:
-        command_line.parse([*given(args), *more])
-    if args.worker:
-        return print(json.dumps(work(args, settings)))
+        command_line.parse([*settings_of(args), *more])
     args.steps = args.steps or (DIAGNOSTICS_STEPS if args.diagnostics else STEPS)
-    if settings.precision == "auto":  # decided once: every round and everybody computes in the same
-        args.precision = worker(args, "precision")["precision"]
-        settings = command_line.parse(given(args)).settings
+    print(processor(devices.processor_flags()), flush=True)
+    if settings.precision == "auto":  # chosen once, for every round and everybody
+        args.precision = measure(args, "precision")["precision"]
+        settings = command_line.parse(settings_of(args)).settings
     out = args.out or Path("runs") / "throughput.png"
-    pictures = data.load(settings.data, settings.data_dir)
-    measures, rows = contestants(args), []
-    for turn in range(1, args.rounds + 1):
-        for who in list(measures)[:: 1 if turn % 2 else -1]:
-            found = measures[who]()
-            rows += [(who, turn, quantity, value) for quantity, value in found.items()]
-            shown = ", ".join(f"{value:,.0f} {UNITS[quantity]}" for quantity, value in found.items())
-            print(f"round {turn}: {who:29}  {shown}", flush=True)
-    times = {} if args.diagnostics else worker(args, "parts")
+    data = load(settings.data, settings.data_dir)
+    rows = measure_in_turn(candidates(args), args.rounds)
+    times = {} if args.diagnostics else measure(args, "parts")
     rows += [
         (f"step through {part}", turn, "milliseconds", value)
         for part, values in times.items()
@@ -167,141 +138,118 @@ def main(args) -> None:
     with open(out.with_suffix(".csv"), "w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
 
-    title = f"{settings.recipe}, {pictures.title}, batches of {settings.batch_size}, {settings.precision}"
+    title = f"{settings.recipe}, {data.title}, batches of {settings.batch_size}, {settings.precision}"
     print(f"\n{title}; median (lowest to highest); rounds: {args.rounds}, of {args.steps} steps each")
-    speeds = {who: by_round(rows, who, "images_per_second") for who in measures if who != PEAK}
+    speeds = speeds_of(rows)
     if args.diagnostics:
         diagnostics_table(speeds)
     else:
         speed_table(rows, speeds)
-        parts_table(parts(times), settings.batch_size / np.median(speeds[OURS]))
-    draw(speeds, parts(times), title, out)
+        parts_table(parts(times), settings.batch_size / np.median(speeds[LOOP]))
+    throughput_figure.draw(speeds, parts(times), title, out)
     print(f"written  {out}, {out.with_suffix('.csv')}")
 
 
-UNITS = {"images_per_second": "images/s", "gflops": "GFLOP/s"}
+def measure_in_turn(measures: dict, rounds: int) -> list[tuple]:
+    """Rows of COLUMNS: everybody once a round, every other round backwards. Printed as they come."""
+    rows = []
+    for turn in range(1, rounds + 1):
+        for name in list(measures)[:: 1 if turn % 2 else -1]:
+            found = measures[name]()
+            rows += [(name, turn, quantity, value) for quantity, value in found.items()]
+            shown = ", ".join(f"{value:,.0f} {UNITS[quantity]}" for quantity, value in found.items())
+            print(f"round {turn}: {name:29}  {shown}", flush=True)
+    return rows
 
 
-def by_round(rows: list[tuple], who: str, quantity: str) -> np.ndarray:
+def by_round(rows: list[tuple], name: str, quantity: str) -> np.ndarray:
     """The values of one quantity, first round to last."""
-    return np.array([row[3] for row in sorted(rows, key=lambda row: row[1]) if (row[0], row[2]) == (who, quantity)])
+    return np.array([row[3] for row in sorted(rows, key=lambda row: row[1]) if (row[0], row[2]) == (name, quantity)])
 
 
-def spread(values: np.ndarray, form: str) -> str:
-    """`1.30 (1.05 to 1.54)`: the median and the range around it."""
-    return f"{np.median(values):{form}} ({values.min():{form}} to {values.max():{form}})"
+def speeds_of(rows: list[tuple]) -> dict[str, np.ndarray]:
+    """{name: images/s of each round} in the order of the first round."""
+    names = dict.fromkeys(row[0] for row in rows if row[2] == "images_per_second")
+    return {name: by_round(rows, name, "images_per_second") for name in names}
 
 
 def speed_table(rows: list[tuple], speeds: dict[str, np.ndarray]) -> None:
-    """Who trains how many images a second, with which share of the peak, and how much faster ours is."""
+    """Images/s, the percentage of the peak, the ratio of this loop to each of the others; then the verdicts."""
     peak = by_round(rows, PEAK, "gflops")
-    print(f"{'':29}  {'images/s':>26}  {'GFLOP/s':>8}  {'of the peak':>11}  {'ours is faster by':>23}")
-    for who, speed in speeds.items():
-        gflops = by_round(rows, who, "gflops")
-        times = "" if who == OURS else "x " + spread(speeds[OURS] / speed, ".2f")
-        share = f"{100 * np.median(gflops / peak):.0f} %"
-        print(f"{who:29}  {spread(speed, ',.0f'):>26}  {np.median(gflops):8.0f}  {share:>11}  {times:>23}")
+    print(f"{'':29}  {'images/s':>26}  {'GFLOP/s':>8}  {'of the peak':>11}  {'this loop / it':>23}")
+    for name, speed in speeds.items():
+        gflops = by_round(rows, name, "gflops")
+        ratio = "" if name == LOOP else spread(speeds[LOOP] / speed, ".2f")
+        percentage = f"{100 * np.median(gflops / peak):.0f} %"
+        print(f"{name:29}  {spread(speed, ',.0f'):>26}  {np.median(gflops):8.0f}  {percentage:>11}  {ratio:>23}")
     print(f"{PEAK + ', the peak':29}  {'':26}  {np.median(peak):8.0f}")
+    print("\n".join(verdicts(speeds)))
+
+
+def verdicts(speeds: dict[str, np.ndarray]) -> list[str]:
+    """A sentence for each of the others, and which baseline is the fastest."""
+    others = {name: speed for name, speed in speeds.items() if name != LOOP}
+    baselines = [name for name in others if name in BASELINES.values()]
+    fastest = max(baselines, key=lambda name: np.median(others[name]), default=None)
+    return [
+        f"{LOOP}: {verdict(speeds[LOOP] / speed, name)}" + "   <- the fastest baseline" * (name == fastest)
+        for name, speed in others.items()
+    ]
 
 
 def diagnostics_table(speeds: dict[str, np.ndarray]) -> None:
     """What each level of diagnostics adds to a step, in % of the step without."""
     without = next(iter(speeds.values()))
     print(f"{'':20}  {'images/s':>26}  {'longer step, %':>26}")
-    for who, speed in speeds.items():
+    for name, speed in speeds.items():
         cost = "" if speed is without else spread(100 * (without / speed - 1), "+.1f")
-        print(f"{who:20}  {spread(speed, ',.0f'):>26}  {cost:>26}")
+        print(f"{name:20}  {spread(speed, ',.0f'):>26}  {cost:>26}")
 
 
 def parts(times: dict[str, list[float]]) -> dict[str, float]:
-    """{part: its own milliseconds}: the differences of the medians, as analysis/step_parts.py explains."""
+    """{part: its own milliseconds}: the differences of the medians, as step_parts.py explains."""
     medians = [np.median(values) for values in times.values()]
     return dict(zip(times, np.diff(medians, prepend=0.0)))
 
 
-def parts_table(own: dict[str, float], script_seconds: float) -> None:
+def parts_table(own: dict[str, float], loop_seconds: float) -> None:
     """Where the time of our own step goes."""
     whole = sum(own.values())
-    print("\none step of this loop, in a process that does nothing else (how: analysis/step_parts.py)")
+    print("\none step of this loop, in a process that does nothing else (how: analysis/benchmarks/step_parts.py)")
     for part, milliseconds in own.items():
         print(f"{part:12}  {milliseconds:8.2f} ms  {100 * milliseconds / whole:5.1f} %")
-    print(f"{'whole':12}  {whole:8.2f} ms; in the rounds above, with its logs, {1000 * script_seconds:.2f} ms")
+    print(f"{'whole':12}  {whole:8.2f} ms; in the rounds above, with its logs, {1000 * loop_seconds:.2f} ms")
 
 
-def draw(speeds: dict[str, np.ndarray], own: dict[str, float], title: str, out: Path) -> None:
-    """The speeds as bars with whiskers from lowest to highest; under them our own step as one stacked bar."""
-    drawing, axes = common.figure(2 if own else 1, 1, width=9, height=2.4 if own else 2.6)
-    panel = axes[0, 0]
-    medians = np.array([np.median(speed) for speed in speeds.values()])
-    whiskers = [medians - [s.min() for s in speeds.values()], [s.max() for s in speeds.values()] - medians]
-    colours = [COLOURS.get(who, COLOURS[OURS]) for who in speeds]
-    names = [who.replace(" --", "\n--") for who in speeds]  # a setting a line: the panels keep their width
-    panel.barh(names, medians, xerr=np.array(whiskers), color=colours, capsize=3, ecolor="#444444")
-    for place, (median, speed) in enumerate(zip(medians, speeds.values())):
-        panel.annotate(f"{median:,.0f}", (speed.max(), place), xytext=(6, 0), textcoords="offset points", va="center")
-    panel.margins(x=0.12)
-    panel.invert_yaxis()
-    panel.grid(visible=False, axis="y")
-    panel.set_title(title, loc="left")
-    panel.set_xlabel("training images a second: median, lowest and highest round")
-    if own:
-        draw_parts(axes[1, 0], own)
-        axes[1, 0].get_gridspec().set_height_ratios([len(speeds) + 1, 2.5])
-    common.save(drawing, out)
-
-
-def draw_parts(panel, own: dict[str, float]) -> None:
-    """One stacked bar; a part that came out below zero is noise and shows as nothing."""
-    from matplotlib import pyplot as plt
-
-    left, whole = 0.0, sum(own.values())
-    for part, colour in zip(own, plt.cm.viridis(np.linspace(0.15, 0.95, len(own)))):
-        width = max(own[part], 0.0)
-        panel.barh([0], [width], left=left, color=colour, label=f"{part} {100 * own[part] / whole:.0f} %")
-        left += width
-    panel.set_yticks([0], ["one step"])
-    panel.grid(visible=False)
-    panel.set_xlim(0, left)
-    panel.set_xlabel("milliseconds of this loop's step, in a process that does nothing else")
-    panel.legend(ncols=len(own), loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False, fontsize="small",
-                 columnspacing=1.2, handlelength=1.2)  # fmt: skip
-
-
-def counted(word: str) -> int:
-    """A whole number, 1 or above; argparse's error says so."""
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or above, found {word}")
-    return int(word)
+def build_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = options.parser("throughput.py", __doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--recipe", choices=list(RECIPES), default="classic", help="network and batch size [classic]")
+    add("--batch-size", type=options.count, metavar="N", help="images a step [the recipe's]")
+    add("--precision", choices=PRECISIONS, help="[the recipe's]")
+    add("--threads", type=options.count, metavar="N", help="processor threads [all]")
+    options.add_data(add, default="auto")
+    add(
+        "--baselines", nargs="*", choices=list(BASELINES), default=list(BASELINES), metavar="NAME",
+        help=f"who else is measured, of {', '.join(BASELINES)}; no name: only this loop [all]",
+    )  # fmt: skip
+    add(
+        "--also", type=shlex.split, action="append", default=[], metavar="OPTIONS",
+        help='this loop once more, with these settings, as in --also="--micro-batches 1"; can be given several times',
+    )  # fmt: skip
+    add("--diagnostics", action="store_true",
+        help=f"instead compare this loop with --diagnostics {', '.join(DIAGNOSTICS)}")  # fmt: skip
+    add("--steps", type=options.count, metavar="N",
+        help=f"timed steps in each round [{STEPS}; {DIAGNOSTICS_STEPS} with --diagnostics]")  # fmt: skip
+    add("--rounds", type=options.count, default=3, metavar="N", help="how often they take turns [3]")
+    add("--out", type=Path, metavar="FILE", help="the figure; a .csv beside it [runs/throughput.png]")
+    return parser
 
 
 if __name__ == "__main__":
-    line = argparse.ArgumentParser(prog="analysis/throughput.py", description=__doc__.splitlines()[0])
-    line.add_argument("--recipe", choices=list(recipes.RECIPES), default="classic", help="network and batch [classic]")
-    line.add_argument("--batch-size", type=counted, metavar="N", help="images a step [the recipe's]")
-    line.add_argument("--precision", choices=SETTINGS_MODULE.PRECISIONS, help="[the recipe's]")
-    line.add_argument("--threads", type=counted, metavar="N", help="processor threads [all]")
-    line.add_argument("--data", choices=SETTINGS_MODULE.DATA_SETS, default="auto", help="[auto]")
-    line.add_argument("--data-dir", metavar="DIR", default="", help="where cifar-10-batches-bin/ is")
-    line.add_argument(
-        "--peers", nargs="*", choices=list(PEERS), default=list(PEERS), metavar="PEER",
-        help=f"who else is measured, of {', '.join(PEERS)}; none after the word: only ours [all]",
-    )  # fmt: skip
-    line.add_argument(
-        "--also", type=shlex.split, action="append", default=[], metavar="WORDS",
-        help='this loop once more, with these settings, as in --also="--micro-batches 1"; can be given several times',
-    )  # fmt: skip
-    line.add_argument(
-        "--diagnostics", action="store_true",
-        help=f"instead compare this loop with --diagnostics {', '.join(SETTINGS_MODULE.DIAGNOSTICS)}",
-    )  # fmt: skip
-    line.add_argument(
-        "--steps", type=counted, metavar="N",
-        help=f"timed steps in each round [{STEPS}; {DIAGNOSTICS_STEPS} with --diagnostics]",
-    )  # fmt: skip
-    line.add_argument("--rounds", type=counted, default=3, metavar="N", help="how often they take turns [3]")
-    line.add_argument("--out", type=Path, metavar="FILE", help="the chart; a .csv beside it [runs/throughput.png]")
-    line.add_argument("--worker", help=argparse.SUPPRESS)
-    args = line.parse_args()
-    if args.also and args.diagnostics:
-        line.error("--also and --diagnostics: two comparisons; give one of them")
-    common.answer(main, args)
+    PARSER = build_parser()
+    ARGS = PARSER.parse_args()
+    if ARGS.also and ARGS.diagnostics:
+        PARSER.error("--also and --diagnostics: two comparisons; give one of them")
+    common.answer(main, ARGS)

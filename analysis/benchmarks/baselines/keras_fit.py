@@ -1,5 +1,6 @@
-"""The same network in Keras's hands, and the machine's matrix product: what this project's speed is compared with."""
+"""The same network trained by Keras `fit`, and the speed of the machine's matrix product."""
 
+import dataclasses
 import time
 
 from core.devices import import_tensorflow
@@ -8,10 +9,12 @@ tf = import_tensorflow()
 
 import numpy as np
 
-from core import layers, model
+from core import build, layers, model
 from core.data.batches import standardize
+from core.speed.scale import Scale
+from core.speed.whitening import Whitening
 
-# How Keras says each layer. A layer that is new to core/layers/ gets its line here and in torch_peers.BUILDERS.
+# Each layer in Keras. A layer that is new to core/layers/ gets its line here and in torch_loop.BUILDERS.
 KERAS_BUILDERS = {
     layers.Convolution: lambda layer: tf.keras.layers.Conv2D(
         layer.out_channels, layer.kernel_size, layer.stride, layer.padding.lower(), use_bias=layer.bias is not None
@@ -20,10 +23,6 @@ KERAS_BUILDERS = {
     layers.BatchNormalization: lambda layer: tf.keras.layers.BatchNormalization(
         momentum=layer.momentum, epsilon=layer.epsilon, scale=layer.use_scale
     ),
-    layers.Whitening: lambda layer: tf.keras.layers.Conv2D(
-        layer.out_channels, layer.kernel_size, use_bias=False, trainable=False
-    ),
-    layers.Scale: lambda layer: tf.keras.layers.Lambda(lambda x: layer.factor * x),
     layers.MaxPooling: lambda layer: tf.keras.layers.MaxPooling2D(
         layer.kernel_size, layer.stride, layer.padding.lower()
     ),
@@ -34,43 +33,52 @@ KERAS_BUILDERS = {
     layers.GELU: lambda layer: tf.keras.layers.Activation("gelu"),
     layers.Dropout: lambda layer: tf.keras.layers.Dropout(layer.rate),
     layers.Flatten: lambda layer: tf.keras.layers.Flatten(),
+    Whitening: lambda layer: tf.keras.layers.Conv2D(
+        layer.out_channels, layer.kernel_size, use_bias=False, trainable=False
+    ),
+    Scale: lambda layer: tf.keras.layers.Lambda(lambda x: layer.factor * x),
 }
 KERAS_WEIGHTS = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")  # as get_weights() orders them
 
 
-def keras_twin(network: model.CNN):
+def textbook_network(settings) -> model.CNN:
+    """The settings' network of textbook layers, which the baselines copy: one batch in one part."""
+    return build.build_network(dataclasses.replace(settings, kernels="textbook", micro_batches=1))
+
+
+def keras_network(network: model.CNN):
     """A tf.keras.Sequential of the same layers with the same weights, ending in logits."""
     copies = [KERAS_BUILDERS[type(layer)](layer) for layer in network.layers]
-    twin = tf.keras.Sequential([tf.keras.Input(model.IMAGE_SHAPE), *copies])
+    same = tf.keras.Sequential([tf.keras.Input(model.IMAGE_SHAPE), *copies])
     for layer, copy in zip(network.layers, copies):
         names = [name for name in KERAS_WEIGHTS if name != "gamma" or getattr(layer, "use_scale", False)]
         weights = [getattr(layer, name, None) for name in names]
         copy.set_weights([weight.numpy() for weight in weights if weight is not None])
-    return twin
+    return same
 
 
-class _Clock(tf.keras.callbacks.Callback):
+class StepTimes(tf.keras.callbacks.Callback):
     """The time at the end of each step."""
 
     def __init__(self):
         super().__init__()
         self.times = []
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch, logs=None):  # noqa: D102
         self.times.append(time.perf_counter())
 
 
 def keras_images_per_second(settings, data, steps: int, warm_up: int, jit_compile) -> float:
     """Training speed of Keras `fit` over `steps` steps, after `warm_up` (1 or more) that are not timed.
 
-    The settings' network, batch size and precision. As Keras's own guides have it: pictures as
-    float32 arrays, shuffled by `fit`, accuracy as a metric; SGD with Nesterov momentum.
-    jit_compile: "auto", what Keras does when not asked, or False, its plain graph.
+    The settings' network, batch size and precision. As in Keras's own guides: images as float32 arrays, shuffled by
+    `fit`, accuracy as a metric; SGD with Nesterov momentum. jit_compile: "auto", Keras's default, or False, its
+    plain graph.
     """
     if settings.precision == "bfloat16":
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    twin = keras_twin(model.build(settings))
-    twin.compile(
+    network = keras_network(textbook_network(settings))
+    network.compile(
         optimizer=tf.keras.optimizers.SGD(settings.learning_rate, settings.momentum, nesterov=True),
         loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
@@ -79,13 +87,13 @@ def keras_images_per_second(settings, data, steps: int, warm_up: int, jit_compil
     count = (warm_up + steps) * settings.batch_size
     images = np.resize(standardize(data.train_images[:count]).numpy(), (count, *model.IMAGE_SHAPE))
     labels = np.resize(data.train_labels[:count], count)
-    clock = _Clock()
-    twin.fit(images, labels, batch_size=settings.batch_size, verbose=0, callbacks=[clock])
-    return steps * settings.batch_size / (clock.times[-1] - clock.times[warm_up - 1])
+    timer = StepTimes()
+    network.fit(images, labels, batch_size=settings.batch_size, verbose=0, callbacks=[timer])
+    return steps * settings.batch_size / (timer.times[-1] - timer.times[warm_up - 1])
 
 
 def matrix_product_gflops(precision: str, sizes=(2048, 3072), seconds: float = 0.5) -> float:
-    """GFLOP/s of this machine's matrix product, the best of `sizes` and repetitions: the roof over every network.
+    """GFLOP/s of this machine's matrix product, the best of `sizes` and repetitions: an upper bound for a network.
 
     precision: float32 or bfloat16. A product of two n x n matrices is 2 n^3 operations; each size
     is repeated for `seconds` after two products that are not timed.
@@ -103,31 +111,3 @@ def matrix_product_gflops(precision: str, sizes=(2048, 3072), seconds: float = 0
             tf.test.experimental.sync_devices()
             fastest = max(fastest, 2 * size**3 / (time.perf_counter() - began) / 1e9)
     return fastest
-
-
-def keras_tutorial(data, epochs: int = 10) -> tuple[float, float, int]:
-    """(test accuracy after the last epoch, seconds of `fit`, parameters) of the TensorFlow CNN tutorial's network.
-
-    Three 3x3 convolutions (32, 64, 64) without padding, two max-poolings, dense 64, dense 10; pixels
-    scaled to [0, 1], Adam, batches of 32, the test set after each epoch: as that tutorial trains it.
-    """
-    keras = tf.keras
-    network = keras.Sequential([
-        keras.Input(model.IMAGE_SHAPE),
-        keras.layers.Conv2D(32, 3, activation="relu"),
-        keras.layers.MaxPooling2D(),
-        keras.layers.Conv2D(64, 3, activation="relu"),
-        keras.layers.MaxPooling2D(),
-        keras.layers.Conv2D(64, 3, activation="relu"),
-        keras.layers.Flatten(),
-        keras.layers.Dense(64, activation="relu"),
-        keras.layers.Dense(10),
-    ])  # fmt: skip
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
-    train, test = data.train_images.astype(np.float32) / 255, data.test_images.astype(np.float32) / 255
-    began = time.perf_counter()
-    history = network.fit(
-        train, data.train_labels, batch_size=32, epochs=epochs, validation_data=(test, data.test_labels), verbose=0
-    )
-    return history.history["val_accuracy"][-1], time.perf_counter() - began, network.count_params()
