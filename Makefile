@@ -14,7 +14,7 @@ EXTRAS := test,tensorboard$(if $(shell command -v nvidia-smi 2>/dev/null),$(comm
 RUN :=
 WALKTHROUGHS := $(filter-out %/__init__.py,$(wildcard layers_explained/*.py))
 
-# $(call train,OPTIONS,SCRIPT): train, then draw and examine that very run. train_loop.py writes the folder of its run
+# $(call train,OPTIONS,SCRIPT): train, then draw and diagnose that very run. train_loop.py writes the folder of its run
 # into the file that $GLASSBOX_RUN_FILE names; after --help it is empty, and there is nothing to draw.
 define train
 @note=$$(mktemp) && trap 'rm -f "$$note"' EXIT INT TERM && \
