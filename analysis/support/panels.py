@@ -1,60 +1,106 @@
-"""What gradients.py, activations.py and curvature.py share: panels of one run, a sentence under each.
+"""Figures of one run in panels, each with its conclusion: what gradients.py, activations.py and curvature.py share.
 
-A panel is a function draw(panel, run) -> sentence; what the run did not measure it meets as NotMeasured.
+All panels make one figure with the first sentence of each conclusion under it; `--panel NAME` makes one of them a
+slide of its own with the whole conclusion. Everything is also printed.
 """
 
-import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib import ticker
 
-from analysis.support import common
+from analysis.support import common, series, style
 from analysis.support.run import NotMeasured, Run, Table
 from core.run import run_folder
+from core.run.errors import RunError
 
 HOW = "`python train_loop.py --diagnostics full` measures it"
-PANEL_WIDTH, PANEL_HEIGHT = 5.8, 5.6  # inches, with the sentence
 MANY = 4000  # raw points of one line; more are drawn as a band of percentiles
-NO_BREAK = "\N{NO-BREAK SPACE}"
-CAPTION, CAPTION_SHARE = 68, 0.27  # characters of a line of it; its height as a share of the plot's
+GRIDS = {1: (1, 1), 2: (1, 2), 3: (1, 3), 4: (2, 2), 5: (2, 3), 6: (2, 3)}  # {panels: (rows, columns)}
 
 
-def draw_all(run: Run, panels: dict, columns: int, title: str, out: Path) -> None:
-    """Draw {title: draw} in a grid, each panel's sentence under it and on the terminal.
+@dataclass(frozen=True)
+class Panel:
+    """One part of a figure. draw(axes, run) draws it and returns its conclusion; it raises NotMeasured."""
 
-    A panel whose quantity is missing says so in its place. Raises RunError when nothing is there to draw.
+    name: str  # for --panel
+    title: str  # the quantity, in the field's words
+    question: str  # what it answers, under the title of a slide
+    draw: Callable
+
+
+def build_parser(script: str, question: str, panels: tuple[Panel, ...]):
+    """The command line of a script that draws these panels."""
+    parser = common.parser(script, question)
+    parser.add_argument(
+        "--panel", metavar="NAME", choices=[panel.name for panel in panels],
+        help=f"one panel as a slide: {', '.join(panel.name for panel in panels)} [all in one figure]",
+    )  # fmt: skip
+    return parser
+
+
+def run_script(script: str, subject: str, panels: tuple[Panel, ...], args) -> None:
+    """Draw the panels of the run that `args` names, and print their conclusions."""
+    run = Run(run_folder.find(args.run, args.runs_dir))
+    chosen = tuple(panel for panel in panels if args.panel in (None, panel.name))
+    out = args.out or run.folder / (f"{script}-{args.panel}.png" if args.panel else f"{script}.png")
+    title = chosen[0].title if args.panel else subject
+    draw_all(run, chosen, f"{title}: {style.shortened(run.name)} on {run.data_title}", out)
+
+
+def draw_all(run: Run, panels: tuple[Panel, ...], title: str, out: Path) -> None:
+    """Draw the panels whose quantities were measured, print all conclusions, and name what is missing.
+
+    Raises RunError when nothing is there to draw.
     """
-    rows = -(-len(panels) // columns)
-    drawing, axes = common.figure(2 * rows, columns, width=PANEL_WIDTH * columns, height=PANEL_HEIGHT / 2)
-    axes[0, 0].get_gridspec().set_height_ratios([1, CAPTION_SHARE] * rows)
-    sentences, lacking = {}, {}
-    for panel, caption, (name, draw) in zip(axes[::2].flat, axes[1::2].flat, panels.items()):
-        panel.set_title(name, fontweight="bold")
-        caption.set_axis_off()
+    drawing, conclusions, lacking = fill(run, panels, {}, title)
+    if lacking and conclusions:  # once more, without holes
+        style.close(drawing)
+        measured_ones = tuple(panel for panel in panels if panel.title in conclusions)
+        drawing, conclusions, _ = fill(run, measured_ones, lacking, title)
+    if not conclusions:
+        style.close(drawing)
+        raise RunError(f"{run.folder}: {next(iter(lacking.values()))}")
+    style.save(drawing, out)
+    for panel in panels:
+        common.say(f"{panel.title}: {conclusions.get(panel.title) or lacking[panel.title] + '.'}")
+    common.say(f"drawn    {out}")
+
+
+def fill(run: Run, panels: tuple[Panel, ...], known_lacking: dict[str, str], title: str):
+    """(figure, conclusions {title: text}, what is lacking {title: reason}). One panel is a slide."""
+    rows, columns = GRIDS[len(panels)]
+    slide, width = len(panels) + len(known_lacking) == 1, style.WIDTH / columns
+    heights = [0.55, *[3.2, 1.3] * rows] if rows > 1 else [0.5, 6.6, 1.3]
+    drawing, axes = style.figure(1 + 2 * rows, columns, heights)
+    conclusions, lacking = {}, {}
+    for panel, area, below in zip(panels, axes[1::2].flat, axes[2::2].flat):
         try:
-            sentences[name] = draw(panel, run)
+            with np.errstate(all="ignore"):  # a run that went wrong is full of NaN and infinity
+                conclusions[panel.title] = conclusion = panel.draw(area, run)
         except NotMeasured as lack:
-            lacking[name] = f"{str(lack).partition(';')[0]}; {HOW}"
-            panel.set(xticks=[], yticks=[])
-            panel.text(0.5, 0.5, lacking[name].replace("; ", ";\n"), ha="center", va="center", color="dimgrey")
-        else:
-            text = textwrap.fill(sentences[name].replace(" %", NO_BREAK + "%"), CAPTION)
-            caption.annotate(
-                text, (0, 1), xytext=(-36, 0), textcoords="offset points", va="top",
-            ).set_in_layout(False)  # fmt: skip
-    if not sentences:
-        raise run_folder.RunError(f"{run.folder}: {next(iter(lacking.values()))}")
-    drawing.suptitle(title, fontsize="x-large", x=0.01, ha="left")
-    shared = [panel for panel in axes[::2].flat if panel.get_legend() is None]  # their lines are the same layers
-    named = {label: handle for panel in shared for handle, label in zip(*panel.get_legend_handles_labels())}
-    if named:
-        drawing.legend(named.values(), named, loc="outside upper right", ncols=12, frameon=False)
-    for name in panels:
-        print(f"{name}: {sentences.get(name) or lacking[name] + '.'}")
-    common.save(drawing, out)
-    print(f"drawn    {out}")
+            lacking[panel.title] = f"{str(lack).partition(';')[0]}; {HOW}"
+            continue
+        area.set_title(panel.question if slide else panel.title, fontweight="normal" if slide else "bold")
+        first, _, rest = conclusion.partition(". ")
+        style.caption(below, conclusion if slide or not rest else first + ".", width - 0.3)
+    for unused in [*axes[1::2].flat[len(panels) :], *axes[2::2].flat[len(panels) :]]:
+        unused.set_axis_off()
+    drawing.suptitle(title, x=0.01, ha="left")
+    for other in axes[0, 1:]:
+        other.set_axis_off()
+    shared = [area for area in axes[1::2].flat if area.get_legend() is None]  # their lines are the same layers
+    handles = {label: line for area in shared for line, label in zip(*area.get_legend_handles_labels())}
+    style.legend_above(axes[0, 0], handles)
+    if known_lacking:  # named where there is room
+        free = len(panels) < rows * columns
+        text = style.wrapped(f"Not measured: {', '.join(known_lacking)}. {HOW}.", width - 0.5 if free else style.WIDTH)
+        if free or not handles:
+            (axes[1::2].flat[-1] if free else axes[0, 0]).annotate(text, (0, 1), va="top", color=style.GREY)
+    return drawing, conclusions, lacking
 
 
 def measured(run: Run, quantity: str) -> Table:
@@ -77,7 +123,7 @@ def closing(table: Table) -> np.ndarray:
 
 
 def layer_colours(table: Table) -> np.ndarray:
-    """A colour for each layer, from dark at the pictures to light at the output. [L,4]"""
+    """A colour for each layer, from dark at the image to light at the output. [L,4]"""
     return matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(table.layers)))
 
 
@@ -94,8 +140,8 @@ def line(panel, steps: np.ndarray, values: np.ndarray, colour, label: str, raw: 
     elif raw:
         panel.fill_between(*band(steps, values), color=colour, alpha=0.15, linewidth=0, rasterized=True)
     if raw:
-        values = common.smoothed(values, max(0.02, 5 / len(values)))  # over five points at least
-    panel.plot(*common.envelope(steps, values), color=colour, linewidth=1.6, marker=marker, markersize=4, label=label)
+        values = series.smoothed(values, max(0.02, 5 / len(values)))  # over five points at least
+    panel.plot(*series.envelope(steps, values), color=colour, marker=marker, markersize=5, label=label)
 
 
 def pale(table: Table) -> str:
@@ -112,44 +158,16 @@ def band(steps: np.ndarray, values: np.ndarray, stretches: int = 200) -> tuple[n
     return middle, low, high
 
 
-def name_lines(panel, columns: int = 2) -> None:
-    """The legend of a panel."""
-    panel.legend(fontsize="small", frameon=False, ncols=columns)
-
-
 def over_the_run(panel, run: Run) -> None:
-    """Steps below, epochs above."""
-    panel.set_xlabel("steps")
-    panel.xaxis.set_major_locator(ticker.MaxNLocator(8, integer=True))
+    """Steps along the x axis."""
+    panel.set_xlabel(f"step ({run.steps_per_epoch:,} an epoch)")
+    columns = panel.get_subplotspec().get_gridspec().ncols
+    panel.xaxis.set_major_locator(ticker.MaxNLocator(8 // columns + 1, integer=True))
     panel.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
-    epochs = panel.secondary_xaxis(
-        "top", functions=(lambda step: step / run.steps_per_epoch, lambda epoch: epoch * run.steps_per_epoch)
-    )
-    epochs.set_xlabel("epochs", fontsize="small")
-    epochs.tick_params(labelsize="small")
 
 
 def layers_below(panel, layers: tuple[str, ...]) -> None:
-    """The layers' names along the x axis, in network order."""
-    panel.set_xticks(range(len(layers)), layers, rotation=90 if len(layers) > 6 else 0)
-    panel.set_xlabel("layer, from the pictures to the output")
-
-
-def log_scale(panel) -> None:
-    """A logarithmic y axis whose numbers are written out: 0.02, not 2 x 10^-2."""
-    panel.set_yscale("log")
-    low, high = panel.get_ylim()
-    tens = ticker.LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,))
-    panel.yaxis.set_major_locator(ticker.MaxNLocator(6) if high < 4 * low else tens)
-    panel.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
-    panel.yaxis.set_minor_formatter(ticker.NullFormatter())
-
-
-def in_words(value: float) -> str:
-    """A number with as many digits as a class can use: 0.012, 2.1e-05, 1,234."""
-    return f"{value:,.0f}" if abs(value) >= 99.5 else f"{value:.2g}"
-
-
-def listed(args: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(args[:-1]), args[-1]] if len(args) > 1 else args)
+    """The layers' names along the x axis, in network order; every second or third one where they are many."""
+    every = -(-len(layers) // 16)
+    panel.set_xticks(range(0, len(layers), every), layers[::every], rotation=90 if len(layers) > 4 else 0)
+    panel.set_xlabel("layer, from the image to the output")

@@ -1,17 +1,22 @@
-"""One run as its files tell it, for the scripts that ask questions about it. No TensorFlow.
+"""One run as its files describe it, for the scripts that ask questions about it. No TensorFlow.
 
-What a run did not measure is not an error: asking for it raises NotMeasured, which says what is
-missing and why, and the one who asked passes that on.
+What a run did not measure is not an error: asking for it raises NotMeasured with what is missing and why, for the
+caller to pass on.
 """
 
+import functools
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from analysis.support import common
-from core.run import logs, run_folder
+from analysis.support import series
+from core.run import logs, run_folder, schema
+from core.run.errors import LogError, RunError
+
+CLASSES = 10  # of a run whose config.json does not name them
 
 
 class NotMeasured(Exception):
@@ -40,11 +45,14 @@ class Run:
         self.config = run_folder.read_config(self.folder)
         self.steps = logs.read(self.folder, logs.STEPS)
         self.epochs = read(self.folder, logs.EPOCHS)
-        self.name = self.config["run"]
-        self.data_title = self.config["data"]["title"]
-        self.test_name = "hold-out" if self.config["settings"]["holdout"] else "test"
-        self.steps_per_epoch = self.config["steps_per_epoch"]
-        self.total_steps = self.config["total_steps"]
+        self.name = self.required("run")
+        self.data_title = self.required("data", "title")
+        self.test_images = self.required("data", "test_images")
+        # With --holdout the images are taken from the training set: settings may be chosen by them.
+        self.has_validation = bool(self.config["settings"].get("holdout", False))
+        self.test_name = "validation" if self.has_validation else "test"
+        self.steps_per_epoch = self.required("steps_per_epoch")
+        self.total_steps = self.required("total_steps")
 
     @property
     def complete(self) -> bool:
@@ -57,13 +65,38 @@ class Run:
         return int(self.steps["step"][-1]) if len(self.steps["step"]) else 0
 
     def fact(self, *path: str):
-        """What config.json says at this path: fact("data", "test_images"). Raises NotMeasured."""
+        """The value at this path of config.json: fact("data", "test_images"). Raises NotMeasured."""
         value = self.config
-        for word in path:
-            if not isinstance(value, dict) or value.get(word) is None:
-                raise NotMeasured(f"{run_folder.CONFIG} does not say {'.'.join(path)}: a run of an older version")
-            value = value[word]
+        for key in path:
+            if not isinstance(value, dict) or value.get(key) is None:
+                raise NotMeasured(f"{run_folder.CONFIG} does not have {'.'.join(path)}: a run of an older version")
+            value = value[key]
         return value
+
+    def required(self, *path: str):
+        """The same, of a field that every version wrote. Raises RunError."""
+        try:
+            return self.fact(*path)
+        except NotMeasured:
+            path = ".".join(path)
+            raise RunError(f"{self.folder / run_folder.CONFIG}: field {path} is missing; was it edited?") from None
+
+    def epochs_passed(self, step):
+        """How many epochs have passed after a step, not a whole number in the middle of one; a number or an array."""
+        return step / self.steps_per_epoch
+
+    @property
+    def chance_level(self) -> float:
+        """The accuracy of a prediction drawn at random: 1 / classes."""
+        return 1 / (len(self.config["data"].get("class_names", ())) or CLASSES)
+
+    def standard_error(self, accuracy: float) -> float:
+        """sqrt(p (1-p) / n), of an accuracy p on the n test images."""
+        return math.sqrt(max(accuracy * (1 - accuracy), 0) / self.test_images)
+
+    def is_at_chance_level(self, accuracy: float) -> bool:
+        """Whether an accuracy on the test images is within three standard errors of chance level, or below."""
+        return accuracy < self.chance_level + 3 * self.standard_error(self.chance_level)
 
     def need_steps(self, count: int) -> None:
         """Raise NotMeasured unless so many steps have been taken."""
@@ -72,7 +105,7 @@ class Run:
 
     def evaluations(self, count: int = 1, passed: float = 0) -> dict[str, np.ndarray]:
         """The evaluations after at least `passed` epochs; raises NotMeasured if there are fewer than `count`."""
-        kept = (self.epochs["step"] > 0) & (self.epochs["step"] >= passed * self.steps_per_epoch)
+        kept = (self.epochs["step"] > 0) & (self.epochs_passed(self.epochs["step"]) >= passed)
         if kept.sum() < count:
             after = f" after epoch {passed:g}" if passed else ""
             raise NotMeasured(f"it takes {counted(count, 'evaluation')}{after}, the run has {kept.sum()}")
@@ -81,19 +114,19 @@ class Run:
     @cached_property
     def _series(self) -> dict:
         """layers.csv by quantity and layer; empty without the file."""
-        return common.layer_series(self.folder) if (self.folder / logs.LAYERS).is_file() else {}
+        return series.layer_series(self.folder) if (self.folder / logs.LAYERS).is_file() else {}
 
     def table(self, quantity: str, rows: int = 1) -> Table:
         """A quantity of layers.csv over steps and layers. Raises NotMeasured below so many measured steps."""
-        series = self._series.get(quantity, {})
+        of_layers = self._series.get(quantity, {})
         # A torn file may lack the last layers of its last step: only steps that all layers have.
-        steps = min((steps for steps, _ in series.values()), key=len, default=np.empty(0, np.int64))
-        if len(steps) < max(rows, 1):
-            if len(steps):
+        steps = functools.reduce(common_steps, (steps for steps, _ in of_layers.values()), None)
+        if steps is None or len(steps) < max(rows, 1):
+            if steps is not None and len(steps):
                 raise NotMeasured(f"it takes {quantity} at {rows} steps, the run has it at {len(steps)}")
             raise NotMeasured(f"{quantity} was not measured; see --diagnostics of train_loop.py")
-        values = np.stack([values[: len(steps)] for _, values in series.values()], axis=1)
-        return Table(steps, tuple(series), values)
+        values = [values[np.searchsorted(own, steps)] for own, values in of_layers.values()]
+        return Table(steps, tuple(of_layers), np.stack(values, axis=1))
 
     def of_network(self, quantity: str, rows: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """(steps [S], values [S]) of a quantity that belongs to no single layer. Raises NotMeasured."""
@@ -112,16 +145,20 @@ class Run:
         rows = self._predictions
         if rows is None:
             raise NotMeasured(f"{logs.PREDICTIONS} is missing: a run of an older version")
-        classes = 1 + max((int(rows[c].max(initial=-1)) for c in ("true_class", "predicted_class")), default=-1)
-        steps, place, present = np.unique(rows["step"], return_inverse=True, return_counts=True)
-        counts = np.zeros((len(steps), classes, classes), np.int64)
-        counts[place, rows["true_class"], rows["predicted_class"]] = rows["count"]
-        kept = (present == classes**2) & (steps > 0) & (steps >= passed * self.steps_per_epoch)
-        if not kept.any():
+        classes = 1 + max(int(rows[c].max(initial=-1)) for c in ("true_class", "predicted_class"))
+        steps, evaluation, present = np.unique(rows["step"], return_inverse=True, return_counts=True)
+        complete = (present == classes**2) & (steps > 0) & (self.epochs_passed(steps) >= passed)
+        if not complete.any():
             raise NotMeasured(
-                f"it takes an evaluation after epoch {passed:g}" if passed else f"{logs.PREDICTIONS} holds no evaluation yet"
+                f"it takes an evaluation after epoch {passed:g}"
+                if passed
+                else f"{logs.PREDICTIONS} has no evaluation yet"
             )
-        return steps[kept], counts[kept]
+        kept = complete[evaluation]  # rows of a complete evaluation: so many there are, no more memory is taken
+        counts = np.zeros((int(complete.sum()), classes, classes), np.int64)
+        index = (np.cumsum(complete) - 1)[evaluation[kept]]
+        counts[index, rows["true_class"][kept], rows["predicted_class"][kept]] = rows["count"][kept]
+        return steps[complete], counts
 
     @cached_property
     def timing(self) -> dict[str, np.ndarray]:
@@ -136,6 +173,11 @@ class Run:
         return names[number] if number < len(names) else f"class {number}"
 
 
+def common_steps(some: np.ndarray | None, others: np.ndarray) -> np.ndarray:
+    """The steps that both have, rising; None stands for all."""
+    return np.unique(others) if some is None else np.intersect1d(some, others)
+
+
 def read(folder: Path, name: str) -> dict[str, np.ndarray]:
     """logs.read, for a file of an older version too: the columns it lacks are NaN."""
     path, wanted = folder / name, logs.COLUMNS[name]
@@ -143,13 +185,18 @@ def read(folder: Path, name: str) -> dict[str, np.ndarray]:
     columns = tuple(lines[0].split(",")) if lines else wanted
     if len(columns) >= len(wanted) or columns != wanted[: len(columns)]:
         return logs.read(folder, name)
-    try:
-        table = np.array([[float(cell) for cell in line.split(",")] for line in lines[1:]])
-        table = table.reshape(len(lines) - 1, len(columns))
-    except ValueError:
-        raise logs.LogError(f"{path}: not rows of {','.join(columns)}; was it edited?") from None
-    old = {c: table[:, i].astype(np.int64 if c in logs.WHOLE_COLUMNS else np.float64) for i, c in enumerate(columns)}
-    return old | {column: np.full(len(table), np.nan) for column in wanted[len(columns) :]}
+    kinds = [np.int64 if column in logs.WHOLE_COLUMNS else np.float64 for column in columns]
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        cells = line.split(",")
+        try:
+            rows.append([kind(cell) for kind, cell in zip(kinds, cells, strict=True)])
+        except (ValueError, OverflowError):
+            found = f"expected {','.join(columns)}, found {line[:80]!r}"
+            raise LogError(f"{path} line {number}: {found}; was it edited?") from None
+    old = {c: np.array([row[i] for row in rows], kind) for i, (c, kind) in enumerate(zip(columns, kinds))}
+    schema.check_table(path, name, old)
+    return old | {column: np.full(len(rows), np.nan) for column in wanted[len(columns) :]}
 
 
 def counted(number: int, noun: str) -> str:
