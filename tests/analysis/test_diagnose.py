@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import subprocess
 import sys
 import time
@@ -16,13 +15,12 @@ from runner import PROJECT, run
 from analysis import diagnose
 from analysis.diagnosis import advice
 from analysis.diagnosis.detectors import DETECTORS
-from analysis.diagnosis.detectors.finding import Finding, LN10
+from analysis.diagnosis.detectors.finding import LN10, Finding
 from analysis.support.run import NotMeasured, Run
 from core.run import logs, run_folder
-from core.settings import recipes
 
 
-def zero_start() -> MadeRun:
+def zero_init() -> MadeRun:
     """Kernels at zero, and all that comes of it."""
     made = MadeRun()
     for quantity in ("gradient_norm", "gradient_rms", "weight_norm", "update_ratio", "first_order_change"):
@@ -37,19 +35,19 @@ def zero_start() -> MadeRun:
     return made
 
 
-def test_a_healthy_run_says_so_and_what_was_checked(tmp_path):
-    examination = diagnose.evaluate(MadeRun().write(tmp_path))
-    assert examination.findings == () and set(examination.in_order) == set(DETECTORS)
+def test_a_clean_run_is_called_clean_with_what_was_checked(tmp_path):
+    found = diagnose.diagnose(MadeRun().write(tmp_path))
+    assert found.findings == () and set(found.in_order) == set(DETECTORS)
     run_ = Run(tmp_path / "it")
-    assert diagnose.headline(run_, examination) == f"it: healthy ({len(DETECTORS)} checks made)."
-    assert "in order   missing-class, leak" in diagnose.report(run_, examination)
+    assert diagnose.headline(run_, found) == f"it: clean ({len(DETECTORS)} checks made)."
+    assert "in order     missing-class, leak" in diagnose.report(run_, found)
 
 
 def test_the_cause_comes_first_and_its_consequences_say_so(tmp_path):
-    found = diagnose.findings(zero_start().write(tmp_path))
-    assert [f.id for f in found[:2]] == ["zero-start", "dying-relu"] and found[0].explained_by == ""
-    assert {f.id for f in found} == {"zero-start", "rate-low", "dying-relu", "no-signal", "collapse", "underfit"}
-    assert {f.explained_by for f in found[1:]} == {"zero-start"}
+    found = diagnose.findings(zero_init().write(tmp_path))
+    assert [f.id for f in found[:2]] == ["zero-init", "dying-relu"] and found[0].explained_by == ""
+    assert {f.id for f in found} == {"zero-init", "rate-low", "dying-relu", "no-signal", "collapse", "underfit"}
+    assert {f.explained_by for f in found[1:]} == {"zero-init"}
 
 
 def finding(name: str, severity: str) -> Finding:
@@ -61,11 +59,11 @@ def test_ranking_by_hand():
     found = {
         "rate-high": finding("rate-high", "amber"), "dying-relu": finding("dying-relu", "red"),
         "underfit": finding("underfit", "amber"), "leak": finding("leak", "amber"),
-        "bad-start": finding("bad-start", "red"),
+        "bad-init": finding("bad-init", "red"),
     }  # fmt: skip
     ranked = [(f.id, f.severity, f.explained_by) for f in diagnose.ranked(found)]
     assert ranked == [
-        ("rate-high", "red", ""), ("bad-start", "red", ""), ("leak", "amber", ""),
+        ("rate-high", "red", ""), ("bad-init", "red", ""), ("leak", "amber", ""),
         ("dying-relu", "red", "rate-high"), ("underfit", "amber", "rate-high"),
     ]  # fmt: skip
     # Half of a layer's channels is a loss; it does not stop the signal, and so explains nothing.
@@ -85,37 +83,18 @@ def test_every_detector_has_advice_that_leads_somewhere(tmp_path):
     made = MadeRun().write(tmp_path)
     for name in DETECTORS:
         whole = diagnose.advised(made, replace(finding(name, "red"), step=0))
-        assert whole.rivals and whole.replay.endswith("--step 1")
+        assert whole.alternatives and whole.replay.endswith("--step 1")
         assert f"docs/diagnostics.md#{name}, " in whole.read
         for path in re.findall(
             r"(?:core|docs/layers|tests)/[\w/]+\.(?:py|md)|train_loop\.py", advice.ADVICE[name].read
         ):
             assert (PROJECT / path).is_file(), path
-        for path in re.findall(r"tests/[\w/]+\.py", whole.experiment):
+        for path in re.findall(r"(?:tests|analysis)/[\w/]+\.py", f"{whole.command} {whole.replay}"):
             assert (PROJECT / path).is_file(), path
 
 
-def test_every_training_that_is_advised_can_be_started(tmp_path):
-    made = MadeRun()
-    made.config["settings"] |= {"recipe": "modern", "batch_size": 50, "label_smoothing": 0.0, "flip": False}
-    made = made.write(tmp_path)
-    commands = [entry.command(made) for entry in advice.ADVICE.values()]
-    trainings = [shlex.split(c)[2:] for c in commands if c.startswith("python train_loop.py")]
-    assert len(trainings) > 8
-    for args in trainings:
-        command_line.parse(args)  # exits if a word is wrong
-
-
-def test_the_same_run_again_says_what_differs_from_its_recipe(tmp_path):
-    made = MadeRun()
-    made.config["settings"] |= {"data": "cifar10", "batch_size": 50, "crop": 2}
-    command = advice.again(made.write(tmp_path), learning_rate=0.01)
-    started = "python train_loop.py --recipe classic --batch-size 50 --learning-rate 0.01 --crop 2"
-    assert command == f"{started} --precision float32", "the recipe leaves it to the machine, the run had this one"
-
-
 def test_marks_are_causes_worth_a_line(tmp_path):
-    assert diagnose.marks(zero_start().write(tmp_path)) == [(1, "zero-start", "red")]
+    assert diagnose.marks(zero_init().write(tmp_path)) == [(1, "zero-init", "red")]
     made = MadeRun()
     made.steps["loss"][500:510] += 2  # a note
     assert diagnose.marks(made.write(tmp_path, "noted")) == []
@@ -136,25 +115,25 @@ def test_an_old_run_says_what_could_not_be_checked(tmp_path):
     (folder / run_folder.CONFIG).write_text(json.dumps(config))
     old = Run(folder)
     assert old.epochs["test_accuracy"][0] > 0 and np.isnan(old.epochs["test_calibration_error"]).all()
-    examination = diagnose.evaluate(old)
+    found = diagnose.diagnose(old)
     unknown = {"leak", "missing-class", "swapped-labels", "collapse", "ignored-class"}
-    assert not examination.findings and unknown == set(examination.not_checked)
-    assert "predictions.csv is missing" in examination.not_checked["collapse"]
+    assert not found.findings and unknown == set(found.not_checked)
+    assert "predictions.csv is missing" in found.not_checked["collapse"]
 
 
 def test_without_diagnostics_the_rest_is_still_checked(tmp_path):
     made = MadeRun()
     made.layers = {}
-    examination = diagnose.evaluate(made.write(tmp_path))
-    assert not examination.findings and {"divergence", "spike", "overfit", "leak"} <= set(examination.in_order)
-    assert "--diagnostics" in examination.not_checked["dying-relu"]
+    found = diagnose.diagnose(made.write(tmp_path))
+    assert not found.findings and {"divergence", "spike", "overfit", "leak"} <= set(found.in_order)
+    assert "--diagnostics" in found.not_checked["dying-relu"]
 
 
 def test_before_anything_has_happened(tmp_path):
     made = MadeRun().cut(0)
     made.layers = {}
     run_ = made.write(tmp_path)
-    assert "nothing wrong as far as can be told" in diagnose.summary(run_, diagnose.evaluate(run_))
+    assert "nothing wrong as far as can be told" in diagnose.summary(run_, diagnose.diagnose(run_))
 
 
 def test_a_torn_probe_is_left_out(tmp_path):
@@ -171,17 +150,26 @@ def test_a_torn_probe_is_left_out(tmp_path):
 
 
 def test_the_script_in_its_three_forms(tmp_path):
-    zero_start().write(tmp_path, "ill")
+    zero_init().write(tmp_path, "faulty")
     done = run("analysis/diagnose.py", "--runs-dir", tmp_path)
-    assert done.stdout.startswith("ill: ") and "RED   Layers start at zero" in done.stdout
-    assert f"python analysis/replay.py {tmp_path / 'ill'} --step 1" in done.stdout
+    assert done.stdout.startswith("faulty: ") and "RED   Layers start at zero" in done.stdout
+    assert f"analysis/replay.py {tmp_path / 'faulty'} --step 1" in done.stdout
     assert max(map(len, done.stdout.splitlines())) < 200
-    done = run("analysis/diagnose.py", "ill", "--runs-dir", tmp_path, "--summary")
+    done = run("analysis/diagnose.py", "faulty", "--runs-dir", tmp_path, "--summary")
     assert len(done.stdout.splitlines()) == 3 and "red: Layers start at zero" in done.stdout
-    done = run("analysis/diagnose.py", "ill", "--runs-dir", tmp_path, "--json")
+    done = run("analysis/diagnose.py", "faulty", "--runs-dir", tmp_path, "--json")
     said = json.loads(done.stdout)
-    assert said["run"] == "ill" and said["findings"][0]["id"] == "zero-start"
-    assert set(said["findings"][0]) >= {"severity", "step", "evidence", "rivals", "experiment", "read", "replay"}
+    assert said["run"] == "faulty" and said["findings"][0]["id"] == "zero-init"
+    assert set(said["findings"][0]) >= {
+        "severity",
+        "step",
+        "evidence",
+        "alternatives",
+        "experiment",
+        "command",
+        "read",
+        "replay",
+    }
 
 
 def test_it_answers_without_tensorflow_and_soon(tmp_path):
@@ -189,8 +177,8 @@ def test_it_answers_without_tensorflow_and_soon(tmp_path):
     made.write(tmp_path)
     code = (
         "import sys, time; began = time.perf_counter()\n"
-        "from analysis import diagnose; from analysis.run import Run\n"
-        f"diagnose.evaluate(Run({str(tmp_path / 'it')!r}))\n"
+        "from analysis import diagnose; from analysis.support.run import Run\n"
+        f"diagnose.diagnose(Run({str(tmp_path / 'it')!r}))\n"
         "print(time.perf_counter() - began, 'tensorflow' in sys.modules)"
     )
     seconds = []

@@ -1,10 +1,21 @@
-"""Illnesses of the data: classes, labels, leaks, order."""
+"""Faults of the data: classes, labels, leaks, order."""
 
 import math
 
 import numpy as np
 
-from analysis.diagnosis.detectors.finding import (AMBER, CHANCE, Finding, LN10, RED, finite_part, percent, standard_error, trailing_mean)
+from analysis.diagnosis.detectors.finding import (
+    AMBER,
+    CHANCE,
+    LN10,
+    RED,
+    Finding,
+    begin_of_lasting,
+    finite_part,
+    percent,
+    standard_error,
+    trailing_mean,
+)
 from analysis.support.run import NotMeasured, Run
 
 
@@ -18,10 +29,10 @@ def missing_class(run: Run) -> Finding | None:
     few = np.flatnonzero(counts < rare * np.median(counts))
     if not few.size:
         return None
-    there = ", ".join(f"{run.class_name(k)} {counts[k]:,}" for k in few)
-    evidence = [f"training images: {there}, against {int(np.median(counts)):,} of the class in the middle"]
+    found = ", ".join(f"{run.class_name(k)} {counts[k]:,}" for k in few)
+    evidence = [f"training images: {found}; the median class has {int(np.median(counts)):,}"]
     if (recall := recall_of(run, few)) is not None:
-        evidence.append(f"at the last evaluation {percent(recall)} of that class's {run.test_name} images are recognized")
+        evidence.append(f"at the last evaluation its recall on {run.test_name} images is {percent(recall)}")
     return Finding(
         "missing-class", "A class is missing from the training images", RED if (counts[few] == 0).any() else AMBER, 0,
         tuple(evidence),
@@ -29,61 +40,63 @@ def missing_class(run: Run) -> Finding | None:
 
 
 def recall_of(run: Run, classes: np.ndarray) -> float | None:
-    """The share of these classes' test images that the last evaluation recognized, or None if nobody looked."""
+    """The fraction of these classes' test images that the last evaluation got right, or None without an evaluation."""
     try:
         _, confusions = run.confusions()
     except NotMeasured:
         return None
-    asked = confusions[-1].sum(axis=1)[classes].sum()
-    return confusions[-1].diagonal()[classes].sum() / asked if asked else None
+    images = confusions[-1].sum(axis=1)[classes].sum()
+    return confusions[-1].diagonal()[classes].sum() / images if images else None
 
 
 def ignored_class(run: Run) -> Finding | None:
-    """A class that is never answered while the others are.
+    """A class that is never predicted while the others are learned.
 
-    Rule: at the last two evaluations after epoch 1 its recall is < 2 % and it makes < 1 % of all answers, while the mean
-    recall of the others is > 40 % [H]. Amber: a network that learns slowly leaves a class out for a while.
+    Rule: at the last two evaluations after epoch 1 its recall is < 2 % and it makes < 1 % of all predictions, while
+    the mean recall of the others is > 40 % [H]. Amber: a network that learns slowly leaves a class out for a while.
     """
-    recall_low, answers_low, others_learn = 0.02, 0.01, 0.4
+    recall_low, predicted_low, others_learned = 0.02, 0.01, 0.4
     steps, confusions = run.confusions(passed=1)
     if len(steps) < 2:
         raise NotMeasured("it takes 2 evaluations after epoch 1, the run has 1")
-    asked, answered = confusions.sum(axis=2), confusions.sum(axis=1)  # [E,K] each
-    recall = np.diagonal(confusions, axis1=1, axis2=2) / np.maximum(asked, 1)
-    share = answered / asked.sum(axis=1, keepdims=True)
+    images, predictions = confusions.sum(axis=2), confusions.sum(axis=1)  # [E,K] each
+    recall = np.diagonal(confusions, axis1=1, axis2=2) / np.maximum(images, 1)
+    fraction = predictions / images.sum(axis=1, keepdims=True)
     others = (recall.sum(axis=1, keepdims=True) - recall) / (recall.shape[1] - 1)
-    never = (asked > 0) & (recall < recall_low) & (share < answers_low) & (others > others_learn)
+    never = (images > 0) & (recall < recall_low) & (fraction < predicted_low) & (others > others_learned)
     for k in np.flatnonzero(never[-2:].all(axis=0)):
-        first = int(np.flatnonzero(~never[:, k])[-1] + 1) if (~never[:, k]).any() else 0
         return Finding(
-            "ignored-class", f"The network never answers '{run.class_name(k)}'", AMBER, int(steps[first]),
-            (f"at the last evaluation {percent(recall[-1, k])} of its {run.test_name} images are recognized and it is "
-             f"{percent(share[-1, k])} of all answers; the other classes' mean recall is {percent(others[-1, k])}",),
+            "ignored-class", f"The network never predicts '{run.class_name(k)}'", AMBER,
+            int(steps[begin_of_lasting(never[:, k])]),
+            (f"at the last evaluation its recall on {run.test_name} images is {percent(recall[-1, k])} and it is "
+             f"{percent(fraction[-1, k])} of all predictions; the other classes' mean recall is "
+             f"{percent(others[-1, k])}",),
         )  # fmt: skip
     return None
 
 
 def swapped_labels(run: Run) -> Finding | None:
-    """The answers are consistent, but with other labels than those of the test set.
+    """The predictions are consistent, but with other labels than those of the test set.
 
-    Rule: at the last evaluation the most frequent answers to the classes are a permutation of them other than the identity,
-    and by it at least 10 points [H] more answers are right than by the labels. Two classes that a young
-    network confuses do not do that: both then get the same answer.
+    Rule: at the last evaluation the most frequent predictions for the classes are a permutation of them other than
+    the identity, and by it at least 10 points [H] more predictions are right than by the labels. Two classes that a
+    young network confuses do not do that: both then get the same prediction.
     """
     points = 0.1
     steps, confusions = run.confusions(passed=1)
     counts = confusions[-1]
-    answer = counts.argmax(axis=1)  # [K]
-    classes = np.arange(len(answer))
-    if (np.sort(answer) != classes).any():
+    predicted = counts.argmax(axis=1)  # [K]
+    classes = np.arange(len(predicted))
+    if (np.sort(predicted) != classes).any():
         return None
-    right, otherwise = counts.diagonal().sum() / counts.sum(), counts[classes, answer].sum() / counts.sum()
-    if otherwise - right < points:
+    right, renamed = counts.diagonal().sum() / counts.sum(), counts[classes, predicted].sum() / counts.sum()
+    if renamed - right < points:
         return None
-    moved = [f"{run.class_name(i)} is answered {run.class_name(answer[i])}" for i in classes if answer[i] != i]
+    others = np.flatnonzero(predicted != classes)
+    moved = [f"{run.class_name(i)} is predicted as {run.class_name(predicted[i])}" for i in others]
     return Finding(
-        "swapped-labels", f"The {run.test_name} labels are others than those it was trained on", RED, int(steps[-1]),
-        (f"{percent(right)} of the answers are right; with the classes renamed {percent(otherwise)} would be",
+        "swapped-labels", f"The {run.test_name} labels differ from those it was trained on", RED, int(steps[-1]),
+        (f"{percent(right)} of the predictions are right; with the classes renamed {percent(renamed)} would be",
          f"{', '.join(moved[:3])}" + (f" and so on for {len(moved)} classes" if len(moved) > 3 else "")),
     )  # fmt: skip
 
@@ -101,17 +114,17 @@ def leak(run: Run) -> Finding | None:
         "leak", f"{percent(both / n)} of the {run.test_name} images are also training images",
         RED if both > red * n else AMBER, 0,
         (f"{both:,} of {n:,} {run.test_name} images are byte for byte training images as well, so the "
-         f"{run.test_name} accuracy is partly an accuracy on learned pictures",),
+         f"{run.test_name} accuracy is partly an accuracy on images that were trained on",),
     )  # fmt: skip
 
 
 def no_signal(run: Run) -> Finding | None:
-    """Weights move, and the loss stays that of guessing: pictures and labels have nothing to do with each other.
+    """Weights move, and the loss stays at chance level: images and labels have nothing to do with each other.
 
     Rule: after 300 steps and a whole epoch, mean batch loss of the last 200 within 0.03 of ln 10 and
-    no 200-step mean ever below ln 10 - 0.06, and it is not that gradients (norm > 1e-6) only fail to reach the first
+    no 200-step mean ever below ln 10 - 0.06, unless gradients (norm > 1e-6) only fail to reach the first
     layer: then see `vanishing` [H].
-    With label smoothing the loss of guessing is ln 10 all the same.
+    With label smoothing the loss of chance level is ln 10 all the same.
     """
     window, near, below, alive = 200, 0.03, 0.06, 1e-6
     run.need_steps(max(300, run.steps_per_epoch))
@@ -122,42 +135,42 @@ def no_signal(run: Run) -> Finding | None:
     if abs(means[-1] - LN10) > near or means.min() < LN10 - below:
         return None
     evidence = [
-        f"the mean loss of the last {window} batches is {means[-1]:.3f} nats, guessing costs ln 10 = {LN10:.3f}",
-        f"their mean accuracy is {percent(accuracy[-window:].mean())}, guessing gets 10 %",
+        f"the mean loss of the last {window} batches is {means[-1]:.3f} nats, chance level is ln 10 = {LN10:.3f}",
+        f"their mean accuracy is {percent(accuracy[-window:].mean())}, chance level is 10 %",
     ]
     try:
         gradients = run.table("gradient_norm").since(int(steps[-window]))
         first, last = np.median(gradients.values[:, [0, -1]], axis=0) if len(gradients.steps) else (math.inf, math.inf)
         if first <= alive < last:
-            return None  # the first layer hears nothing: that is another illness
+            return None  # the gradient does not reach the first layer: that is another fault
         distance = run.table("distance")
         evidence.append(
-            f"the weights of '{distance.layers[0]}' have moved by {percent(distance.values[-1, 0])} of their length"
+            f"the weights of '{distance.layers[0]}' have moved by {percent(distance.values[-1, 0])} of their norm"
         )
     except NotMeasured:
         pass
-    return Finding("no-signal", "Nothing is learned beyond guessing", RED, int(steps[window - 1]), tuple(evidence))
+    return Finding("no-signal", "Nothing is learned beyond chance level", RED, int(steps[window - 1]), tuple(evidence))
 
 
-def memorising_noise(run: Run) -> Finding | None:
+def memorizing_noise(run: Run) -> Finding | None:
     """The training images are learned, and nothing of it holds for others: labels without meaning.
 
-    Rule: at the last two evaluations after epoch 1 train accuracy > 20 % [H] while test accuracy is not above guessing by
-    more than max(3 SE, 2 points) [H]. (Below guessing is no better: then it has learned other labels.)
+    Rule: at the last two evaluations after epoch 1 train accuracy > 20 % [H] while test accuracy is not above chance
+    level by more than max(3 SE, 2 points) [H]. (Below chance is no better: then it has learned other labels.)
     """
     learned, points = 0.2, 0.02
     evaluations = run.evaluations(2, passed=1)
     n = run.fact("data", "test_images")
     train, test = evaluations["train_accuracy"], evaluations["test_accuracy"]
-    chance = max(3 * standard_error(CHANCE, n), points)
-    holds = (train > learned) & (test - CHANCE <= chance)
+    margin = max(3 * standard_error(CHANCE, n), points)
+    holds = (train > learned) & (test - CHANCE <= margin)
     if not holds[-2:].all():
         return None
-    first = int(np.flatnonzero(~holds)[-1] + 1) if (~holds).any() else 0
     return Finding(
-        "memorising-noise", "It learns its pictures by heart and nothing else", RED, int(evaluations["step"][first]),
-        (f"train accuracy {percent(train[-1])}, {run.test_name} accuracy {percent(test[-1])}: guessing gets 10 %",
-         f"{run.test_name} loss {evaluations['test_loss'][-1]:.2f} nats, guessing costs ln 10 = {LN10:.2f}"),
+        "memorizing-noise", "It memorizes its training images and nothing else", RED,
+        int(evaluations["step"][begin_of_lasting(holds)]),
+        (f"train accuracy {percent(train[-1])}, {run.test_name} accuracy {percent(test[-1])}: chance level is 10 %",
+         f"{run.test_name} loss {evaluations['test_loss'][-1]:.2f} nats, chance level is ln 10 = {LN10:.2f}"),
     )  # fmt: skip
 
 
@@ -165,8 +178,8 @@ def repeated_order(run: Run) -> Finding | None:
     """The batches of every epoch are the same ones in the same order.
 
     Rule: the log-loss residual r (against the mean of 51 neighbours, clipped at 3 MAD) correlates with itself
-    at a lag of exactly T = steps_per_epoch: rho(T) > 0.2 and > 6 deviations above rho at the 40 lags around T,
-    with at least 100 pairs [H]. With a fresh shuffle, batch t and batch t + T have nothing in common.
+    at a lag of exactly T = steps_per_epoch: rho(T) > 0.2 and > 6 standard deviations above rho at the 40 lags around
+    T, with at least 100 pairs [H]. With a fresh shuffle, batch t and batch t + T have nothing in common.
     """
     strong, stds, pairs, side, window = 0.2, 6, 100, 20, 51
     lag = run.steps_per_epoch
@@ -193,7 +206,7 @@ def repeated_order(run: Run) -> Finding | None:
     if here < strong or here - around.mean() < stds * noise:
         return None
     return Finding(
-        "repeated-order", "Every epoch meets the same batches in the same order", AMBER, lag + 1,
+        "repeated-order", "Every epoch has the same batches in the same order", AMBER, lag + 1,
         (f"how hard a batch was (loss against its neighbours) correlates by {here:.2f} with the batch exactly one "
          f"epoch ({lag:,} steps) later; at the {2 * side} lags around by {around.mean():.2f} ± {around.std():.2f}",),
     )  # fmt: skip

@@ -7,22 +7,23 @@ import numpy as np
 
 from analysis.support.run import Run
 
-LN10 = math.log(10)  # nats: the loss of guessing among ten classes
-CHANCE = 0.1  # the accuracy of guessing
+LN10 = math.log(10)  # nats: the loss of ten equal probabilities
+CHANCE = 0.1  # the accuracy of chance level
 RED, AMBER, NOTE = "red", "amber", "note"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong, since when, how we know, what else it could be, and what to do."""
+    """What is wrong, since when, the evidence, what else it could be, and what to do."""
 
     id: str
     title: str
-    severity: str  # red: the run is not worth going on with; amber: look at it; note: good to know
-    step: int  # the first step at which it shows; 0 is the untouched network
+    severity: str  # red: the run is not worth going on with; amber: worth a check; note: good to know
+    step: int  # the first step at which it shows; 0 is the untrained network
     evidence: tuple[str, ...]  # sentences with numbers
-    rivals: tuple[str, ...] = ()  # other explanations of the same evidence
-    experiment: str = ""  # what tells them apart, with its command
+    alternatives: tuple[str, ...] = ()  # other explanations of the same evidence
+    experiment: str = ""  # what decides between them, and which outcome means what
+    command: str = ""  # the command of that experiment
     read: str = ""  # a file of this repository
     replay: str = ""  # the command that takes that step again
     explained_by: str = ""  # the id of another finding of this run that would cause this one
@@ -45,8 +46,13 @@ def stretch(steps: np.ndarray, enter: np.ndarray, stay: np.ndarray, duration: in
     return (begin, last) if begin is not None and last - begin + 1 >= duration else None
 
 
+def begin_of_lasting(condition: np.ndarray) -> int:
+    """The index from which `condition` [n] holds to the end without a break; n if it does not hold at the end."""
+    return int(np.flatnonzero(~condition)[-1] + 1) if (~condition).any() else 0
+
+
 def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean of the last `window` values up to each place, of fewer at the start; [n] -> [n]."""
+    """Mean of the last `window` values up to each index, of fewer at the start; [n] -> [n]."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.arange(1, len(values) + 1)
     begins = np.maximum(ends - window, 0)
@@ -54,9 +60,9 @@ def trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def trailing_median(values: np.ndarray, window: int) -> np.ndarray:
-    """Median of the last `window` values up to each place; NaN where there are fewer. [n] -> [n].
+    """Median of the last `window` values up to each index; NaN where there are fewer. [n] -> [n].
 
-    Beyond 20,000 values it is computed at some 20,000 places and kept between them: a median over 200 steps
+    Beyond 20,000 values it is computed at some 20,000 indices and kept between them: a median over 200 steps
     does not move in 50.
     """
     n, every = len(values), max(len(values) // 20_000, 1)
@@ -74,18 +80,18 @@ def finite_part(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return tuple(run.steps[name][:end] for name in ("step", "loss", "accuracy"))
 
 
-def near_peak_rate(run: Run, steps: np.ndarray, share: float = 0.5) -> np.ndarray:
-    """Whether at these steps the logged rate was at least `share` of its highest: neither warm-up nor the end. [S]."""
+def near_peak_rate(run: Run, steps: np.ndarray, fraction: float = 0.5) -> np.ndarray:
+    """Whether at these steps the rate was at least `fraction` of its peak: neither warm-up nor the end. [S]."""
     rate = run.steps["learning_rate"]
-    place = np.minimum(np.searchsorted(run.steps["step"], steps), len(rate) - 1)
-    return rate[place] >= share * np.nanmax(rate)
+    index = np.minimum(np.searchsorted(run.steps["step"], steps), len(rate) - 1)
+    return rate[index] >= fraction * np.nanmax(rate)
 
 
 def standard_error(p: float, n: int) -> float:
-    """SE = sqrt(p (1-p) / n) of an accuracy p over n pictures; never that of less than one picture."""
+    """SE = sqrt(p (1-p) / n) of an accuracy p over n images; at least 1/n."""
     return max(math.sqrt(p * (1 - p) / n), 1 / n)
 
 
-def percent(share: float) -> str:
+def percent(fraction: float) -> str:
     """`12.3 %`."""
-    return f"{100 * share:.1f} %"
+    return f"{100 * fraction:.1f} %"

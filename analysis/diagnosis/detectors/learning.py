@@ -1,21 +1,30 @@
-"""How it learns: swings, standstill, underfitting, overfitting, answers that make no sense; and what it waits for."""
+"""Faults of the learning curves: swings, plateaus, underfitting, overfitting, collapse; and slow steps."""
 
 import math
 
 import numpy as np
 
-from analysis.diagnosis.detectors.finding import AMBER, Finding, NOTE, RED, finite_part, percent, standard_error
+from analysis.diagnosis.detectors.finding import (
+    AMBER,
+    NOTE,
+    RED,
+    Finding,
+    begin_of_lasting,
+    finite_part,
+    percent,
+    standard_error,
+)
 from analysis.support.run import NotMeasured, Run, counted
 
 
 def oscillation(run: Run) -> Finding | None:
     """The test accuracy swings from epoch to epoch.
 
-    Rule: it falls by at least 3 points and 4 SE from one evaluation to the next and rises by as much at the one after (or
-    the other way round), at >= 20 % of the evaluations (AUTOTRAINER) and at least 3 of them [H]; still so in the last
-    third: a high rate makes a run swing, and the decay of the rate calms it. Amber.
+    Rule: it falls by at least 3 points and 4 SE from one evaluation to the next and rises by as much at the one after
+    (or the other way round), at >= 20 % of the evaluations (AUTOTRAINER) and at least 3 of them [H]; still so in the
+    last third: a high rate makes a run swing, and the decay of the rate calms it. Amber.
     """
-    points, share, swings = 0.03, 0.2, 3
+    points, fraction, swings = 0.03, 0.2, 3
     evaluations = run.evaluations(6)
     n = run.fact("data", "test_images")
     test = evaluations["test_accuracy"]
@@ -25,7 +34,7 @@ def oscillation(run: Run) -> Finding | None:
         (np.abs(change[:-1]) >= bound) & (np.abs(change[1:]) >= bound) & (change[:-1] * change[1:] < 0)
     )
     late = (turns + 1 >= len(test) - 1 - max(len(test) // 3, 2)).sum()
-    if len(turns) < max(swings, share * len(test)) or not late:
+    if len(turns) < max(swings, fraction * len(test)) or not late:
         return None
     return Finding(
         "oscillation", f"The {run.test_name} accuracy swings", AMBER, int(evaluations["step"][turns[0] + 1]),
@@ -36,31 +45,30 @@ def oscillation(run: Run) -> Finding | None:
 
 
 def plateau(run: Run) -> Finding | None:
-    """The training stands still although much is left to learn.
+    """The training loss stops falling although much is left to learn.
 
-    Rule: train loss of the evaluations less than 1 % below the best of 5 epochs before, train accuracy < 95 %, at two evaluations
-    in a row [H]; over after 2 %. Then: small gradient = flat; large gradient and small update = rate too low; large
+    Rule: train loss of the evaluations less than 1 % below the best of 5 epochs before, train accuracy < 95 %, at two
+    evaluations in a row [H]. Then: small gradient = flat; large gradient and small update = rate too low; large
     gradient and negative cosine = bouncing.
     """
     epochs, gain, known = 5, 0.01, 0.95
     evaluations = run.evaluations(epochs + 2)
     loss, accuracy = evaluations["train_loss"], evaluations["train_accuracy"]
     best = np.minimum.accumulate(loss)
-    gained = 1 - best[epochs:] / best[:-epochs]  # what the best loss won in five epochs
+    gained = 1 - best[epochs:] / best[:-epochs]  # how much the best loss fell in five epochs
     stands = (gained < gain) & (accuracy[epochs:] < known)
     if not stands[-2:].all():
         return None
-    first = int(np.flatnonzero(~stands)[-1] + 1) if (~stands).any() else 0
-    since = int(evaluations["step"][first])
+    since = int(evaluations["step"][begin_of_lasting(stands)])
     evidence = [
-        f"in the last {epochs} epochs the train loss gained {percent(gained[-1])}: it is {loss[-1]:.3f}, at "
+        f"in the last {epochs} epochs the train loss fell by {percent(gained[-1])}: it is {loss[-1]:.3f}, at "
         f"{percent(accuracy[-1])} train accuracy"
     ]
-    return Finding("plateau", "The training stands still", AMBER, since, (*evidence, *slope_words(run, since)))
+    return Finding("plateau", "The train loss has stopped falling", AMBER, since, (*evidence, *slope_words(run, since)))
 
 
 def slope_words(run: Run, since: int) -> list[str]:
-    """What gradient, update and cosine say of a loss that stands still since that step; empty if not measured."""
+    """A sentence about gradient, update and cosine since that step, on the plateau; none if not measured."""
     try:
         norm, ratio, cosine = (run.table(q, 20) for q in ("gradient_norm", "update_ratio", "gradient_cosine"))
     except NotMeasured:
@@ -68,13 +76,13 @@ def slope_words(run: Run, since: int) -> list[str]:
     early, late = np.median(norm.values[:100]), np.median(norm.since(since).values)
     update, turn = np.median(ratio.since(since).values), np.median(cosine.since(since).values)
     if late < 0.1 * early:
-        meaning = "the ground is flat here"
+        meaning = "the loss is flat here"
     elif update < 1e-4:
-        meaning = "there is a slope, and the steps are too small for it"
+        meaning = "there is a slope, and the updates are too small for it"
     elif turn < -0.1:
-        meaning = "there is a slope, and the steps bounce from side to side"
+        meaning = "there is a slope, and the updates bounce from side to side"
     else:
-        meaning = "neither a flat ground nor the size of the steps explains it: capacity, or labels"
+        meaning = "neither a flat loss nor the size of the updates explains it: capacity, or labels"
     return [
         f"gradient norm {late:.2g} (first 100 measured steps {early:.2g}), update ratio {update:.2g}, cosine of "
         f"successive gradients {turn:.2f}: {meaning}"
@@ -82,10 +90,10 @@ def slope_words(run: Run, since: int) -> list[str]:
 
 
 def underfit(run: Run) -> Finding | None:
-    """A complete run that does not even know its training images.
+    """A complete run that does not even fit its training images.
 
-    Rule: train accuracy at the last evaluation < 60 % [H] and less than 5 points above test. If the mean batch loss of the
-    last quarter is below that of the quarter before by more than 1 % and 2 standard errors, it was still learning:
+    Rule: train accuracy at the last evaluation < 60 % [H] and less than 5 points above test. If the mean batch loss of
+    the last quarter is below that of the quarter before by more than 1 % and 2 standard errors, it was still learning:
     note (undertrained). Flat: amber, and red below 15 % [H]. Needs 100 steps.
     """
     low, gap, lost, gain = 0.6, 0.05, 0.15, 0.01
@@ -112,26 +120,25 @@ def underfit(run: Run) -> Finding | None:
     if falling:
         return Finding("underfit", "It was still learning when it ended", NOTE, int(steps[-quarter]), evidence)
     return Finding(
-        "underfit", "It does not even know its training images", RED if train < lost else AMBER, int(steps[-quarter]),
+        "underfit", "It does not even fit its training images", RED if train < lost else AMBER, int(steps[-quarter]),
         evidence,
     )  # fmt: skip
 
 
 def overfit(run: Run) -> Finding | None:
-    """What it still learns about its own pictures harms it on others.
+    """What it still learns about its training images harms it on others.
 
     Rule: t* = argmin of the test loss; at the last 3 evaluations or more 100 (L_t / L_t* - 1) > 5 and L_t - L_t* > 0.05
     nats [H], and the train loss fell since t* (after Prechelt 1998). Harmful (red) if the accuracy is 2 SE below its
-    best and has been at both last evaluations; else benign (amber): it is only too sure of itself.
+    best and has been at both last evaluations; else benign (amber): it is only overconfident.
     """
-    rise, nats, evaluations = 0.05, 0.05, 3
-    evaluations = run.evaluations(evaluations + 1)
+    rise, nats, lasting = 0.05, 0.05, 3
+    evaluations = run.evaluations(lasting + 1)
     test, train, accuracy = evaluations["test_loss"], evaluations["train_loss"], evaluations["test_accuracy"]
     best = int(np.nanargmin(test))
     over = (test > (1 + rise) * test[best]) & (test > test[best] + nats)
-    if len(test) - 1 - best < evaluations or not over[-evaluations:].all() or not train[-1] < train[best]:
+    if len(test) - 1 - best < lasting or not over[-lasting:].all() or not train[-1] < train[best]:
         return None
-    first = int(np.flatnonzero(~over)[-1] + 1)
     n = run.fact("data", "test_images")
     highest = int(np.argmax(accuracy))
     error = standard_error(float(accuracy[highest]), n)
@@ -146,14 +153,13 @@ def overfit(run: Run) -> Finding | None:
     errors = evaluations.get("test_calibration_error", np.empty(0))
     if len(errors) and np.isfinite(errors[[best, -1]]).all():
         evidence.append(f"calibration error {percent(errors[best])} then, {percent(errors[-1])} now")
-    title = (
-        "Overfitting: it loses on new images" if harmful else "Overfitting, benign so far: it gets too sure of itself"
-    )
-    return Finding("overfit", title, RED if harmful else AMBER, int(evaluations["step"][first]), tuple(evidence))
+    title = "Overfitting: the test accuracy falls" if harmful else "Overfitting, benign so far: it gets overconfident"
+    return Finding("overfit", title, RED if harmful else AMBER, int(evaluations["step"][begin_of_lasting(over)]),
+                   tuple(evidence))  # fmt: skip
 
 
 def suspicious_test(run: Run) -> Finding | None:
-    """Better on new images than on its own: too good to be true.
+    """Better on test images than on training images: too good to be true.
 
     Rule: test accuracy above train accuracy (both in evaluation mode) by 5 points and 4 SE of the difference [H] at
     two evaluations in a row, from epoch 3 on.
@@ -169,19 +175,19 @@ def suspicious_test(run: Run) -> Finding | None:
     above = test - train > bound
     if not above[-2:].all():
         return None
-    first = int(np.flatnonzero(~above)[-1] + 1) if (~above).any() else 0
     return Finding(
-        "suspicious-test", f"Better on {run.test_name} images than on its own", RED, int(evaluations["step"][first]),
+        "suspicious-test", f"Better on {run.test_name} images than on training images", RED,
+        int(evaluations["step"][begin_of_lasting(above)]),
         (f"{run.test_name} accuracy {percent(test[-1])}, train {percent(train[-1])} on the same weights: "
          f"{100 * (test[-1] - train[-1]):.1f} points; chance allows {100 * bound[-1]:.1f}",),
     )  # fmt: skip
 
 
 def collapse(run: Run) -> Finding | None:
-    """It answers nearly always the same.
+    """Nearly all predictions are the same class.
 
-    Rule: at the last evaluation after epoch 1 and 100 steps one class takes > 40 % [H] of the answers and more than twice
-    its true share; red above 80 % [H] or at two evaluations in a row.
+    Rule: at the last evaluation after epoch 1 and 100 steps one class takes > 40 % [H] of the predictions and more than
+    twice its true fraction; red above 80 % [H] or at two evaluations in a row.
     """
     amber, red = 0.4, 0.8
     run.need_steps(100)
@@ -191,22 +197,22 @@ def collapse(run: Run) -> Finding | None:
         raise NotMeasured("it takes an evaluation after 100 steps")
     steps, confusions = steps[kept], confusions[kept]
     total = confusions.sum(axis=(1, 2))
-    share, true = confusions.sum(axis=1) / total[:, None], confusions.sum(axis=2) / total[:, None]
-    over = ((share > amber) & (share > 2 * true)).any(axis=1)
+    fraction, true = confusions.sum(axis=1) / total[:, None], confusions.sum(axis=2) / total[:, None]
+    over = ((fraction > amber) & (fraction > 2 * true)).any(axis=1)
     if not over[-1]:
         return None
-    first = int(np.flatnonzero(~over)[-1] + 1) if (~over).any() else 0
-    k = int(np.argmax(share[-1]))
-    severe = share[-1, k] > red or len(over) - first >= 2
+    first = begin_of_lasting(over)
+    k = int(np.argmax(fraction[-1]))
+    severe = fraction[-1, k] > red or len(over) - first >= 2
     return Finding(
-        "collapse", f"It answers '{run.class_name(k)}' whatever it sees", RED if severe else AMBER, int(steps[first]),
-        (f"at the last evaluation {percent(share[-1, k])} of the answers are '{run.class_name(k)}', the right answer for "
-         f"{percent(true[-1, k])} of the images", f"so at {counted(len(over) - first, 'evaluation')} in a row"),
+        "collapse", f"Nearly every prediction is '{run.class_name(k)}'", RED if severe else AMBER, int(steps[first]),
+        (f"at the last evaluation {percent(fraction[-1, k])} of the predictions are '{run.class_name(k)}', the class "
+         f"of {percent(true[-1, k])} of the images", f"so at {counted(len(over) - first, 'evaluation')} in a row"),
     )  # fmt: skip
 
 
 def pipeline(run: Run) -> Finding | None:
-    """The machine waits for something else than arithmetic.
+    """The machine waits for something else than the arithmetic of the step.
 
     Rule: a compiled function was traced more than once: amber. Or p95 / p50 of the seconds a step took, without
     the probes, > 3 over at least 100 steps: a note, for a shared machine does that by itself.

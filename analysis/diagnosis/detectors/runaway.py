@@ -1,10 +1,20 @@
-"""Numbers that run away: infinities, spikes, divergence, exploding gradients."""
+"""Numbers that run away: NaN and infinity, spikes, divergence, exploding gradients."""
 
 import math
 
 import numpy as np
 
-from analysis.diagnosis.detectors.finding import (AMBER, Finding, LN10, NOTE, RED, finite_part, stretch, trailing_mean, trailing_median)
+from analysis.diagnosis.detectors.finding import (
+    AMBER,
+    LN10,
+    NOTE,
+    RED,
+    Finding,
+    finite_part,
+    stretch,
+    trailing_mean,
+    trailing_median,
+)
 from analysis.support.run import NotMeasured, Run, counted
 
 
@@ -67,7 +77,7 @@ def spike(run: Run) -> Finding | None:
     recovered = all(b is not None for *_, b in found)
     evidence = [
         f"at step {steps[at]:,} the loss is {loss[at]:.3g}; the 200 steps before had a median of "
-        f"{medians[at - 1]:.3g}, and it is {jump:.0f} of their deviations above that (in logarithms)",
+        f"{medians[at - 1]:.3g}, and it is {jump:.0f} of their standard deviations above that (in logarithms)",
         f"back after {counted(int(back), 'step')}" if back is not None else "not back within 200 steps",
     ]
     if len(found) > 1:
@@ -79,7 +89,7 @@ def spike(run: Run) -> Finding | None:
 def divergence(run: Run) -> Finding | None:
     """The loss climbs and stays up.
 
-    Rule over the mean of the last 50 batches: (a) back at guessing, above ln 10 - 0.02, for 100 steps after having
+    Rule over the mean of the last 50 batches: (a) back at chance level, above ln 10 - 0.02, for 100 steps after having
     been below ln 10 - 0.2; (b) above 1.5 x its minimum so far and 0.3 nats over it for 100 steps; or (c) five batches
     in a row above 2 ln 10 after a first loss within 0.25 of ln 10: confidently wrong [H]. Leaving takes 90 % of the
     bound. Red; amber if the loss came back below ln 10 - 0.2 and 1.2 x its minimum by the end.
@@ -106,12 +116,12 @@ def divergence(run: Run) -> Finding | None:
         over[0],
         (f"the mean loss of 50 batches had come down to {lowest_ever:.3f}; "
          f"from step {over[0]:,} to {over[1]:,} it is up, at most {means[steps >= over[0]].max():.3g}",
-         f"it ends at {means[-1]:.3g}; guessing costs ln 10 = {LN10:.2f}"),
+         f"it ends at {means[-1]:.3g}; chance level is ln 10 = {LN10:.2f}"),
     )  # fmt: skip
 
 
 def exploding(run: Run) -> Finding | None:
-    """The gradient grows on its way back.
+    """The gradient grows from layer to layer in the backward pass, or suddenly.
 
     Rule: |g_first| / |g_last| > 70 (AUTOTRAINER, ICSE 2021) at 10 measured steps in a row, over after < 35; or the
     global gradient norm more than 100 x its median so far at 10 steps in a row [H].
@@ -128,14 +138,14 @@ def exploding(run: Run) -> Finding | None:
         first = int(steps[flow_found])
         return Finding(
             "exploding", "The gradient grows from layer to layer", AMBER, first,
-            (f"the first layer's gradient is {np.median(values[flow_found : flow_found + rows]):.3g} times as long as "
+            (f"the first layer's gradient norm is {np.median(values[flow_found : flow_found + rows]):.3g} times "
              f"the last one's at {rows} measured steps from step {first:,} on (median)",),
         )  # fmt: skip
     norm = run.steps["gradient_norm"]
     norm = norm[: np.flatnonzero(~np.isfinite(norm))[0]] if not np.isfinite(norm).all() else norm
-    places = np.unique(np.geomspace(1, max(len(norm), 1), 100).astype(int))  # a hundred medians will do
-    medians = np.array([np.median(norm[:place]) for place in places if place <= len(norm)])
-    so_far = np.repeat(medians, np.diff(np.append(places, len(norm) + 1))[: len(medians)])
+    ends = np.unique(np.geomspace(1, max(len(norm), 1), 100).astype(int))  # a hundred medians will do
+    medians = np.array([np.median(norm[:end]) for end in ends if end <= len(norm)])
+    so_far = np.repeat(medians, np.diff(np.append(ends, len(norm) + 1))[: len(medians)])
     at = in_a_row(norm > times * so_far, norm > times / 2 * so_far, rows)
     if at is None or so_far[at] == 0:
         return None
@@ -153,6 +163,6 @@ def gradient_flow(run: Run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def in_a_row(enter: np.ndarray, stay: np.ndarray, count: int) -> int | None:
-    """The place where the first stretch of `count` measurements begins, with the hysteresis of `stretch`."""
+    """The index at which the first stretch of `count` measurements begins, with the hysteresis of `stretch`."""
     found = stretch(np.arange(len(enter)), enter, stay, count)
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""The detectors: silent on healthy runs, and each finds its illness on the right side of its threshold."""
+"""The detectors: no finding on clean runs, and each finds its fault on the right side of its threshold."""
 
 import math
 
@@ -12,8 +12,8 @@ from analysis.support.run import NotMeasured
 from core.schedules import warmup_then_decay
 
 
-def asked(tmp_path, made: MadeRun, name: str):
-    """What the detector `name` says of it."""
+def found_by(tmp_path, made: MadeRun, name: str):
+    """What the detector `name` finds in it."""
     return DETECTORS[name](made.write(tmp_path))
 
 
@@ -44,80 +44,80 @@ def test_the_schedule_is_that_of_the_core(total, warmup, final):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_silent_on_a_healthy_run(tmp_path, name):
+def test_nothing_on_a_clean_run(tmp_path, name):
     for seed in range(2):
         assert DETECTORS[name](MadeRun(seed=seed).write(tmp_path, f"run{seed}")) is None
 
 
 @pytest.mark.parametrize("name", DETECTORS)
 @pytest.mark.parametrize("step", [0, 1, 5, 60, 199, 350])
-def test_an_interrupted_run_is_not_ill(tmp_path, name, step):
+def test_an_interrupted_run_has_no_fault(tmp_path, name, step):
     try:
-        assert asked(tmp_path, MadeRun().cut(step), name) is None
+        assert found_by(tmp_path, MadeRun().cut(step), name) is None
     except NotMeasured as reason:
         assert str(reason)
 
 
-# ---------------------------------------------------------------------------- one illness each
+# ---------------------------------------------------------------------------- one fault each
 
 
 def test_missing_class(tmp_path):
     made = MadeRun()
     made.config["data"]["train_class_counts"][3] = 0
-    found = asked(tmp_path, made, "missing-class")
+    found = found_by(tmp_path, made, "missing-class")
     assert (found.severity, found.step) == ("red", 0) and "kind3 0" in found.evidence[0]
     made.config["data"]["train_class_counts"][3] = 99
-    assert asked(tmp_path / "b", made, "missing-class").severity == "amber"
+    assert found_by(tmp_path / "b", made, "missing-class").severity == "amber"
     made.config["data"]["train_class_counts"][3] = 101  # a tenth of the others is 100
-    assert asked(tmp_path / "c", made, "missing-class") is None
+    assert found_by(tmp_path / "c", made, "missing-class") is None
 
 
-def test_a_class_that_is_never_answered(tmp_path):
+def test_a_class_that_is_never_predicted(tmp_path):
     made = MadeRun()
     made.confusions[4:, :, 8] += made.confusions[4:, :, 5]
     made.confusions[4:, :, 5] = 0
-    found = asked(tmp_path, made, "ignored-class")
+    found = found_by(tmp_path, made, "ignored-class")
     assert found.step == 500 and "kind5" in found.title
     made.confusions[6, 5, 5], made.confusions[6, 5, 8] = 30, made.confusions[6, 5, 8] - 30  # 3 % are found again
-    assert asked(tmp_path / "b", made, "ignored-class") is None
+    assert found_by(tmp_path / "b", made, "ignored-class") is None
 
 
 def test_swapped_labels(tmp_path):
     made = MadeRun()
-    made.confusions = np.roll(made.confusions, 1, axis=2)  # every class is answered with the number after its own
-    found = asked(tmp_path, made, "swapped-labels")
+    made.confusions = np.roll(made.confusions, 1, axis=2)  # every class is predicted as the one after it
+    found = found_by(tmp_path, made, "swapped-labels")
     assert found.severity == "red" and "for 10 classes" in found.evidence[1]
     made = MadeRun()
     made.confusions[:, :, [3, 5]] = made.confusions[:, :, [5, 3]]  # only two of them
-    assert "kind3 is answered kind5" in asked(tmp_path / "b", made, "swapped-labels").evidence[1]
-    made.confusions[:, 3] = made.confusions[:, 5]  # both get the same answer: a confusion, not a swap
-    assert asked(tmp_path / "c", made, "swapped-labels") is None
+    assert "kind3 is predicted as kind5" in found_by(tmp_path / "b", made, "swapped-labels").evidence[1]
+    made.confusions[:, 3] = made.confusions[:, 5]  # both get the same prediction: a confusion, not a swap
+    assert found_by(tmp_path / "c", made, "swapped-labels") is None
 
 
 def test_leak(tmp_path):
     for count, severity in ((50, None), (51, "amber"), (200, "amber"), (201, "red")):
         made = MadeRun(epochs=1)
         made.config["data"]["test_images_in_training"] = count
-        found = asked(tmp_path / str(count), made, "leak")
+        found = found_by(tmp_path / str(count), made, "leak")
         assert (found and found.severity) == severity
 
 
-def test_zero_start(tmp_path):
+def test_zero_init(tmp_path):
     made = MadeRun()
     for layer in ("conv1", "conv2"):
         for quantity in ("gradient_norm", "weight_norm"):
             made.layers[quantity][layer][1][:] = 0
-    found = asked(tmp_path, made, "zero-start")
+    found = found_by(tmp_path, made, "zero-init")
     assert (found.severity, found.step) == ("red", 1) and "'conv1', 'conv2'" in found.evidence[0]
 
 
 def test_no_gradient(tmp_path):
     made = MadeRun()
     made.layers["gradient_norm"]["conv1"][1][:10] = 0
-    assert asked(tmp_path, made, "zero-start") is None
-    assert "'conv1'" in asked(tmp_path / "b", made, "no-gradient").evidence[0]
+    assert found_by(tmp_path, made, "zero-init") is None
+    assert "'conv1'" in found_by(tmp_path / "b", made, "no-gradient").evidence[0]
     made.layers["gradient_norm"]["conv1"][1][9] = 1e-6
-    assert asked(tmp_path / "c", made, "no-gradient") is None
+    assert found_by(tmp_path / "c", made, "no-gradient") is None
 
 
 def test_a_last_layer_that_starts_at_zero_is_sound(tmp_path):
@@ -125,10 +125,10 @@ def test_a_last_layer_that_starts_at_zero_is_sound(tmp_path):
     made.layers["weight_norm"]["dense"][1][0] = 0
     for layer in ("conv1", "conv2"):
         made.layers["gradient_norm"][layer][1][0] = 0  # nothing comes through it at step 1
-    assert asked(tmp_path, made, "zero-start") is None
+    assert found_by(tmp_path, made, "zero-init") is None
 
 
-def shouting(loss: float, factor: float) -> MadeRun:
+def growing(loss: float, factor: float) -> MadeRun:
     """A run whose first loss is `loss` and whose activations grow by `factor` from kernel to kernel."""
     made = MadeRun()
     made.steps["loss"][0] = loss
@@ -137,38 +137,38 @@ def shouting(loss: float, factor: float) -> MadeRun:
     return made
 
 
-def test_large_start(tmp_path):
-    assert asked(tmp_path, shouting(50, 4), "large-start").severity == "red"
-    assert asked(tmp_path / "b", shouting(LN10 + 1.9, 4), "large-start") is None
-    assert asked(tmp_path / "c", shouting(50, 1.5), "large-start") is None  # 1.5^3 is not loud
-    loud_at_the_end = shouting(50, 1)
-    loud_at_the_end.layers["activation_std"]["dense"][1][0] = 6
-    assert asked(tmp_path / "d", loud_at_the_end, "large-start") is not None
+def test_init_too_large(tmp_path):
+    assert found_by(tmp_path, growing(50, 4), "init-too-large").severity == "red"
+    assert found_by(tmp_path / "b", growing(LN10 + 1.9, 4), "init-too-large") is None
+    assert found_by(tmp_path / "c", growing(50, 1.5), "init-too-large") is None  # 1.5^3 is below 5
+    large_at_the_end = growing(50, 1)
+    large_at_the_end.layers["activation_std"]["dense"][1][0] = 6
+    assert found_by(tmp_path / "d", large_at_the_end, "init-too-large") is not None
 
 
-def test_loud_pictures_are_not_a_large_start(tmp_path):
+def test_unnormalized_inputs_are_no_large_init(tmp_path):
     made = MadeRun()
     made.steps["loss"][0] = 50
     for layer in ("conv1", "conv2", "dense"):
         made.layers["activation_std"][layer][1][0] = 170
-    assert asked(tmp_path, made, "loud-pictures").severity == "red"
-    assert asked(tmp_path / "b", made, "large-start") is None
-    made.steps["loss"][0] = 2.3  # batch norm sets it right
-    assert asked(tmp_path / "c", made, "loud-pictures").severity == "amber"
-    assert asked(tmp_path / "d", shouting(50, 4), "loud-pictures") is None
+    assert found_by(tmp_path, made, "unnormalized-inputs").severity == "red"
+    assert found_by(tmp_path / "b", made, "init-too-large") is None
+    made.steps["loss"][0] = 2.3  # batch norm rescales
+    assert found_by(tmp_path / "c", made, "unnormalized-inputs").severity == "amber"
+    assert found_by(tmp_path / "d", growing(50, 4), "unnormalized-inputs") is None
 
 
 def test_a_loss_that_is_summed_says_so(tmp_path):
     made = MadeRun()
     made.steps["loss"][0] = 100 * LN10
-    assert "a sum" in asked(tmp_path, made, "bad-start").evidence[1]
+    assert "a sum" in found_by(tmp_path, made, "bad-init").evidence[1]
 
 
 @pytest.mark.parametrize("off, severity", [(0.24, None), (0.26, "amber"), (-0.26, "amber"), (2.1, "red")])
-def test_bad_start(tmp_path, off, severity):
+def test_bad_init(tmp_path, off, severity):
     made = MadeRun(epochs=1)
     made.steps["loss"][0] = LN10 + off
-    found = asked(tmp_path, made, "bad-start")
+    found = found_by(tmp_path, made, "bad-init")
     assert (found and found.severity) == severity
 
 
@@ -176,29 +176,29 @@ def test_a_small_batch_may_start_a_little_off(tmp_path):
     made = MadeRun(epochs=1)
     made.config["settings"]["batch_size"] = 8
     made.steps["loss"][0] = LN10 + 0.3
-    assert asked(tmp_path, made, "bad-start") is None
+    assert found_by(tmp_path, made, "bad-init") is None
 
 
-def test_a_rate_that_stands_still(tmp_path):
+def test_a_constant_rate(tmp_path):
     made = MadeRun()
     made.steps["learning_rate"][:] = made.steps["learning_rate"][0]
-    found = asked(tmp_path, made, "frozen-clock")
+    found = found_by(tmp_path, made, "frozen-step-counter")
     assert found.severity == "red" and "never changes" in found.title
 
 
 def test_another_schedule_than_that_of_the_settings(tmp_path):
     made = MadeRun()
     made.steps["learning_rate"] *= 1.009  # within 1 % of the peak
-    assert asked(tmp_path, made, "frozen-clock") is None
+    assert found_by(tmp_path, made, "frozen-step-counter") is None
     made.steps["learning_rate"] *= 1.1
-    assert asked(tmp_path / "b", made, "frozen-clock").severity == "amber"
+    assert found_by(tmp_path / "b", made, "frozen-step-counter").severity == "amber"
 
 
 def test_a_constant_rate_that_was_asked_for(tmp_path):
     made = MadeRun()
     made.config["settings"] |= {"warmup": 0.0, "final_rate": 1.0}
     made.steps["learning_rate"][:] = 0.04
-    assert asked(tmp_path, made, "frozen-clock") is None
+    assert found_by(tmp_path, made, "frozen-step-counter") is None
 
 
 def adam_run(stuck: bool, agreement: float) -> MadeRun:
@@ -226,9 +226,9 @@ def adam_run(stuck: bool, agreement: float) -> MadeRun:
 
 
 @pytest.mark.parametrize("agreement", [0.0, 0.3, 0.9])
-def test_adams_clock(tmp_path, agreement):
-    assert asked(tmp_path, adam_run(False, agreement), "frozen-clock") is None
-    assert asked(tmp_path / "b", adam_run(True, agreement), "frozen-clock").step == 2
+def test_the_step_counter_of_adam(tmp_path, agreement):
+    assert found_by(tmp_path, adam_run(False, agreement), "frozen-step-counter") is None
+    assert found_by(tmp_path / "b", adam_run(True, agreement), "frozen-step-counter").step == 2
 
 
 def doubled(confidence: np.ndarray) -> np.ndarray:
@@ -240,56 +240,56 @@ def doubled(confidence: np.ndarray) -> np.ndarray:
 def test_double_softmax(tmp_path):
     made = MadeRun()
     made.steps["loss"] = doubled(made.steps["accuracy"])
-    found = asked(tmp_path, made, "double-softmax")
+    found = found_by(tmp_path, made, "double-softmax")
     assert found.severity == "red" and "[1.461, 2.461]" in found.evidence[0]
     made.steps["loss"][400] = 1.45  # one batch below what is possible
-    assert asked(tmp_path / "b", made, "double-softmax") is None
+    assert found_by(tmp_path / "b", made, "double-softmax") is None
 
 
 def test_a_short_honest_run_inside_the_band_is_no_double_softmax(tmp_path):
     made = MadeRun().cut(150)
     made.steps["loss"] = np.linspace(2.3, 1.5, 150)
     made.steps["accuracy"] = np.linspace(0.1, 0.46, 150)
-    assert asked(tmp_path, made, "double-softmax") is None
+    assert found_by(tmp_path, made, "double-softmax") is None
 
 
-def test_exam_mode(tmp_path):
+def test_evaluation_mode(tmp_path):
     made = MadeRun()
     made.layers["evaluation_disagreement"]["network"][1][:] = 2e-4
-    assert asked(tmp_path, made, "evaluation-mode").step == 100
+    assert found_by(tmp_path, made, "evaluation-mode").step == 100
     made.config["precision"] = "bfloat16"
-    assert asked(tmp_path / "b", made, "evaluation-mode") is None
+    assert found_by(tmp_path / "b", made, "evaluation-mode") is None
     made.config["precision"] = "float32"
     made.evaluations["test_loss"][:] = 0.01  # two ten-thousandths of next to nothing is rounding
-    assert asked(tmp_path / "c", made, "evaluation-mode") is None
+    assert found_by(tmp_path / "c", made, "evaluation-mode") is None
 
 
-def test_an_exam_far_below_the_batches(tmp_path):
+def test_an_evaluation_far_below_the_batches(tmp_path):
     made = MadeRun()
     made.evaluations["train_accuracy"][4:] = made.steps["accuracy"][made.evaluations["step"][4:] - 1] - 0.3
-    assert asked(tmp_path, made, "evaluation-mode").step == 500
+    assert found_by(tmp_path, made, "evaluation-mode").step == 500
     made.evaluations["train_accuracy"][5] += 0.25
-    assert asked(tmp_path / "b", made, "evaluation-mode") is None  # not two in a row
+    assert found_by(tmp_path / "b", made, "evaluation-mode") is None  # not two in a row
 
 
 def test_repeated_order(tmp_path):
     made, draw = MadeRun(), np.random.default_rng(3)
     hardness = np.tile(0.05 * draw.standard_normal(100), 7)
     made.steps["loss"] *= np.exp(hardness)
-    found = asked(tmp_path, made, "repeated-order")
+    found = found_by(tmp_path, made, "repeated-order")
     assert found.step == 101 and "100 steps" in found.evidence[0]
     made = MadeRun()  # a pattern of another length, nothing to do with epochs
     made.steps["loss"] *= np.exp(np.resize(0.05 * draw.standard_normal(90), 700))
-    assert asked(tmp_path / "b", made, "repeated-order") is None
+    assert found_by(tmp_path / "b", made, "repeated-order") is None
 
 
 def test_frozen_layer(tmp_path):
     made = MadeRun()
     at, values = made.layers["update_ratio"]["conv2"]
     values[20:29] = 0
-    assert asked(tmp_path, made, "frozen-layer") is None
+    assert found_by(tmp_path, made, "frozen-layer") is None
     values[29] = 0
-    found = asked(tmp_path / "b", made, "frozen-layer")
+    found = found_by(tmp_path / "b", made, "frozen-layer")
     assert found.step == at[20] and "conv2" in found.title
 
 
@@ -297,20 +297,20 @@ def test_uphill_shows_in_the_first_steps(tmp_path):
     made = MadeRun().cut(8)
     for layer in made.layers["first_order_change"]:
         made.layers["first_order_change"][layer][1][:5] *= -1
-    assert asked(tmp_path, made, "uphill").step == 1
+    assert found_by(tmp_path, made, "uphill").step == 1
     made.layers["first_order_change"]["dense"][1][4] = -1.0
     with pytest.raises(NotMeasured):
-        asked(tmp_path / "b", made, "uphill")
+        found_by(tmp_path / "b", made, "uphill")
 
 
 def test_uphill(tmp_path):
     made = MadeRun()
     for layer in made.layers["first_order_change"]:
         made.layers["first_order_change"][layer][1][:] *= -1
-    found = asked(tmp_path, made, "uphill")
+    found = found_by(tmp_path, made, "uphill")
     assert (found.severity, found.step) == ("red", 1)
     made.layers["first_order_change"]["dense"][1][:] = -1.0  # one layer outweighs the others
-    assert asked(tmp_path / "b", made, "uphill") is None
+    assert found_by(tmp_path / "b", made, "uphill") is None
 
 
 def test_shrinking_weights(tmp_path):
@@ -318,11 +318,11 @@ def test_shrinking_weights(tmp_path):
     made.config["settings"]["weight_decay"] = 0.3
     for _, values in made.layers["weight_norm"].values():
         values[-3:] = 0.04 * values[0]
-    found = asked(tmp_path, made, "shrinking-weights")
-    assert found.step == 680 and "0.04 of the length" in found.evidence[0]
+    found = found_by(tmp_path, made, "shrinking-weights")
+    assert found.step == 680 and "0.04 of its initial norm" in found.evidence[0]
     for _, values in made.layers["weight_norm"].values():
         values[-1] = 0.06 * values[0]
-    assert asked(tmp_path / "b", made, "shrinking-weights") is None
+    assert found_by(tmp_path / "b", made, "shrinking-weights") is None
 
 
 # ---------------------------------------------------------------------------- numbers that run away
@@ -332,11 +332,11 @@ def test_shrinking_weights(tmp_path):
 def test_non_finite(tmp_path, value):
     made = MadeRun().cut(120)
     made.steps["loss"][-1] = value
-    found = asked(tmp_path, made, "non-finite")
+    found = found_by(tmp_path, made, "non-finite")
     assert (found.severity, found.step) == ("red", 120)
     made = MadeRun().cut(120)
     made.steps["gradient_norm"][-1] = value
-    assert asked(tmp_path / "b", made, "non-finite").step == 120
+    assert found_by(tmp_path / "b", made, "non-finite").step == 120
 
 
 def test_every_detector_stands_a_run_that_ends_in_nan(tmp_path):
@@ -357,54 +357,54 @@ def test_every_detector_stands_a_run_that_ends_in_nan(tmp_path):
 def test_spike(tmp_path):
     made = MadeRun()
     made.steps["loss"][500:510] += 2
-    found = asked(tmp_path, made, "spike")
+    found = found_by(tmp_path, made, "spike")
     assert (found.severity, found.step) == ("note", 501) and "back after" in found.evidence[1]
     made.steps["loss"][500:] += 2
-    assert asked(tmp_path / "b", made, "spike").severity == "amber"
+    assert found_by(tmp_path / "b", made, "spike").severity == "amber"
 
 
 def test_one_hard_batch_is_no_spike(tmp_path):
     made = MadeRun()
     made.steps["loss"][500:502] += 3
-    assert asked(tmp_path, made, "spike") is None
+    assert found_by(tmp_path, made, "spike") is None
     made = MadeRun()  # a large share of a tiny loss is no spike either
     made.steps["loss"][300:] = 1e-3
     made.steps["loss"][600:610] = 0.1
-    assert asked(tmp_path / "b", made, "spike") is None
+    assert found_by(tmp_path / "b", made, "spike") is None
 
 
 def test_divergence(tmp_path):
     made = MadeRun()
     made.steps["loss"][400:] = LN10 + 0.1
-    found = asked(tmp_path, made, "divergence")
+    found = found_by(tmp_path, made, "divergence")
     assert found.severity == "red" and 400 < found.step < 450
     made = MadeRun()
     made.steps["loss"][400:560] += 1.5  # up for more than 100 steps, then back
-    assert asked(tmp_path / "b", made, "divergence").severity == "amber"
+    assert found_by(tmp_path / "b", made, "divergence").severity == "amber"
     made = MadeRun()
     made.steps["loss"][400:440] += 1.5  # not for long enough
-    assert asked(tmp_path / "c", made, "divergence") is None
+    assert found_by(tmp_path / "c", made, "divergence") is None
     made = MadeRun()
     made.steps["loss"][5:12] = 30  # confidently wrong, early
     made.steps["loss"][12:] = LN10
-    assert asked(tmp_path / "d", made, "divergence").step == 6
+    assert found_by(tmp_path / "d", made, "divergence").step == 6
 
 
 def test_a_loss_near_nothing_does_not_diverge_by_doubling(tmp_path):
     made = MadeRun()
     made.steps["loss"][300:] = 1e-4
     made.steps["loss"][500:] = 0.05
-    assert asked(tmp_path, made, "divergence") is None
+    assert found_by(tmp_path, made, "divergence") is None
 
 
 def test_exploding(tmp_path):
     made = MadeRun()
     made.layers["gradient_norm"]["conv1"][1][50:60] = 100 * made.layers["gradient_norm"]["dense"][1][50:60]
-    assert asked(tmp_path, made, "exploding").step == 51
+    assert found_by(tmp_path, made, "exploding").step == 51
     made.layers["gradient_norm"]["conv1"][1][55] = 1  # not ten in a row
-    assert asked(tmp_path / "b", made, "exploding") is None
+    assert found_by(tmp_path / "b", made, "exploding") is None
     made.steps["gradient_norm"][300:310] = 200
-    assert asked(tmp_path / "c", made, "exploding").severity == "red"
+    assert found_by(tmp_path / "c", made, "exploding").severity == "red"
 
 
 # ---------------------------------------------------------------------------- signals that fade
@@ -413,13 +413,13 @@ def test_exploding(tmp_path):
 def test_vanishing(tmp_path):
     made = MadeRun()
     made.layers["gradient_norm"]["conv1"][1][:] = 1e-5
-    found = asked(tmp_path, made, "vanishing")
+    found = found_by(tmp_path, made, "vanishing")
     assert (found.severity, found.step) == ("red", 1)
     made.layers["gradient_norm"]["conv1"][1][:] = 2e-4  # short beside the last one's, but not tiny
-    assert asked(tmp_path / "b", made, "vanishing") is None
+    assert found_by(tmp_path / "b", made, "vanishing") is None
     for layer in ("conv1", "conv2", "dense"):
         made.layers["gradient_norm"][layer][1][:] = 1e-5  # all is learned: every gradient is tiny
-    assert asked(tmp_path / "c", made, "vanishing") is None
+    assert found_by(tmp_path / "c", made, "vanishing") is None
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ def test_vanishing(tmp_path):
 def test_dying_relu(tmp_path, shares, severity, step):
     made = MadeRun(epochs=3)
     made.layers["dead_channels"]["relu2"] = (np.array([0, 100, 200, 300]), np.array(shares))
-    found = asked(tmp_path, made, "dying-relu")
+    found = found_by(tmp_path, made, "dying-relu")
     assert (found and found.severity, found and found.step) == (severity, step)
 
 
@@ -450,19 +450,19 @@ def test_rate(tmp_path, ratio, name, severity):
     made = MadeRun()
     for _, values in made.layers["update_ratio"].values():
         values *= ratio / values.max()
-    found = asked(tmp_path, made, name)
+    found = found_by(tmp_path, made, name)
     assert (found and found.severity) == severity
 
 
 @pytest.mark.parametrize("name", ["rate-high", "rate-low"])
-def test_the_length_of_a_step_of_muon_says_nothing(tmp_path, name):
-    """It is the rate, whatever the gradient: ten percent of a kernel's length in a run that is well."""
+def test_the_norm_of_an_update_of_muon_tells_nothing(tmp_path, name):
+    """It is the rate, whatever the gradient: ten percent of a kernel's norm in a clean run."""
     made = MadeRun()
     made.config["settings"]["optimizer"] = "muon"
     for _, values in made.layers["update_ratio"].values():
         values *= 0.14 / values.max()
-    with pytest.raises(NotMeasured, match="muon moves a convolution by the rate"):
-        asked(tmp_path, made, name)
+    with pytest.raises(NotMeasured, match="with muon it is the learning rate"):
+        found_by(tmp_path, made, name)
 
 
 def test_weights_that_blow_up(tmp_path):
@@ -470,20 +470,20 @@ def test_weights_that_blow_up(tmp_path):
     for layer in ("conv1", "conv2"):
         at, values = made.layers["weight_norm"][layer]
         values[at >= 200] *= 1.4
-    assert asked(tmp_path, made, "rate-high") is None
+    assert found_by(tmp_path, made, "rate-high") is None
     for layer in ("conv1", "conv2"):
         made.layers["weight_norm"][layer][1][at >= 210] *= 1.4
-    assert asked(tmp_path / "b", made, "rate-high").step == 210
+    assert found_by(tmp_path / "b", made, "rate-high").step == 210
 
 
 def test_two_leaps_are_enough(tmp_path):
     made = MadeRun()
     for layer in ("conv1", "conv2"):
         made.layers["update_ratio"][layer][1][30] = 0.2
-    assert asked(tmp_path, made, "rate-high") is None
+    assert found_by(tmp_path, made, "rate-high") is None
     for layer in ("conv1", "conv2"):
         made.layers["update_ratio"][layer][1][32] = 0.11
-    assert asked(tmp_path / "b", made, "rate-high").step == 31
+    assert found_by(tmp_path / "b", made, "rate-high").step == 31
 
 
 # ---------------------------------------------------------------------------- how it learns
@@ -492,53 +492,53 @@ def test_two_leaps_are_enough(tmp_path):
 def test_no_signal(tmp_path):
     made, draw = MadeRun(), np.random.default_rng(0)
     made.steps["loss"] = LN10 + 0.02 * draw.standard_normal(700)
-    assert asked(tmp_path, made, "no-signal").severity == "red"
+    assert found_by(tmp_path, made, "no-signal").severity == "red"
     made.steps["loss"][300:] -= 0.1
-    assert asked(tmp_path / "b", made, "no-signal") is None
+    assert found_by(tmp_path / "b", made, "no-signal") is None
     made.steps["loss"][300:] += 0.1
-    made.layers["gradient_norm"]["conv1"][1][:] = 0  # dead, not deaf
-    assert asked(tmp_path / "c", made, "no-signal") is None
+    made.layers["gradient_norm"]["conv1"][1][:] = 0  # no gradient arrives: another fault
+    assert found_by(tmp_path / "c", made, "no-signal") is None
 
 
-def test_memorising_noise(tmp_path):
+def test_memorizing_noise(tmp_path):
     made = MadeRun()
     made.evaluations["test_accuracy"][:] = 0.105
-    assert asked(tmp_path, made, "memorising-noise").severity == "red"
+    assert found_by(tmp_path, made, "memorizing-noise").severity == "red"
     made.evaluations["test_accuracy"][-1] = 0.13
-    assert asked(tmp_path / "b", made, "memorising-noise") is None
-    made.evaluations["test_accuracy"][-2:] = 0.01  # worse than guessing is no better
-    assert asked(tmp_path / "c", made, "memorising-noise") is not None
+    assert found_by(tmp_path / "b", made, "memorizing-noise") is None
+    made.evaluations["test_accuracy"][-2:] = 0.01  # below chance level is no better
+    assert found_by(tmp_path / "c", made, "memorizing-noise") is not None
 
 
 def test_oscillation(tmp_path):
     made = MadeRun()
     made.evaluations["test_accuracy"] = np.array([0.5, 0.6, 0.55, 0.62, 0.57, 0.63, 0.58])
-    assert asked(tmp_path, made, "oscillation").step == 200
+    assert found_by(tmp_path, made, "oscillation").step == 200
     made.evaluations["test_accuracy"] = np.array([0.5, 0.6, 0.55, 0.62, 0.63, 0.64, 0.65])  # it calms down
-    assert asked(tmp_path / "b", made, "oscillation") is None
+    assert found_by(tmp_path / "b", made, "oscillation") is None
 
 
 def test_plateau(tmp_path):
     made = MadeRun(epochs=12)
     made.evaluations["train_loss"][4:], made.evaluations["train_accuracy"][4:] = 0.9, 0.7
-    found = asked(tmp_path, made, "plateau")
-    assert found.step == 400 and "neither a flat ground" in found.evidence[1]
+    found = found_by(tmp_path, made, "plateau")
+    assert found.step == 400 and "neither a flat loss" in found.evidence[1]
     for _, values in made.layers["gradient_cosine"].values():
         values[:] = -0.3
-    assert "from side to side" in asked(tmp_path / "b", made, "plateau").evidence[1]
+    assert "from side to side" in found_by(tmp_path / "b", made, "plateau").evidence[1]
     made.evaluations["train_accuracy"][4:] = 0.96
-    assert asked(tmp_path / "c", made, "plateau") is None
+    assert found_by(tmp_path / "c", made, "plateau") is None
 
 
 def test_underfit(tmp_path):
     made = MadeRun()
     made.evaluations["train_accuracy"][-1], made.evaluations["test_accuracy"][-1] = 0.5, 0.48
     made.steps["loss"][350:] = 1.4 + 0.01 * np.random.default_rng(0).standard_normal(350)
-    assert asked(tmp_path, made, "underfit").severity == "amber"
+    assert found_by(tmp_path, made, "underfit").severity == "amber"
     made.steps["loss"][350:] = np.linspace(1.8, 1.2, 350)
-    assert asked(tmp_path / "b", made, "underfit").severity == "note"
-    made.evaluations["train_accuracy"][-1] = 0.54  # a gap of six points: it knows its own
-    assert asked(tmp_path / "c", made, "underfit") is None
+    assert found_by(tmp_path / "b", made, "underfit").severity == "note"
+    made.evaluations["train_accuracy"][-1] = 0.54  # a gap of six points: it fits its training images
+    assert found_by(tmp_path / "c", made, "underfit") is None
 
 
 def overfitting(test_loss, test_accuracy) -> MadeRun:
@@ -550,25 +550,25 @@ def overfitting(test_loss, test_accuracy) -> MadeRun:
 
 def test_overfit(tmp_path):
     rising, holding = [1.2, 1.0, 0.9, 0.96, 1.0, 1.05, 1.1], [0.5, 0.6, 0.7, 0.7, 0.7, 0.7, 0.7]
-    found = asked(tmp_path, overfitting(rising, holding), "overfit")
+    found = found_by(tmp_path, overfitting(rising, holding), "overfit")
     assert (found.severity, found.step) == ("amber", 400) and "benign" in found.title
     falling = [0.5, 0.6, 0.7, 0.7, 0.69, 0.68, 0.67]
-    assert asked(tmp_path / "b", overfitting(rising, falling), "overfit").severity == "red"
+    assert found_by(tmp_path / "b", overfitting(rising, falling), "overfit").severity == "red"
     two_only = [1.2, 1.0, 0.95, 0.92, 0.9, 0.96, 1.1]
-    assert asked(tmp_path / "c", overfitting(two_only, holding), "overfit") is None
+    assert found_by(tmp_path / "c", overfitting(two_only, holding), "overfit") is None
     tiny = [1e-2, 1e-3, 1e-4, 2e-4, 3e-4, 4e-4, 5e-4]  # shapes10 at 100 %: five times nothing
-    assert asked(tmp_path / "d", overfitting(tiny, holding), "overfit") is None
+    assert found_by(tmp_path / "d", overfitting(tiny, holding), "overfit") is None
     both = overfitting(rising, holding)
     both.evaluations["train_loss"][3:] = 2.0
-    assert asked(tmp_path / "e", both, "overfit") is None  # train rose too: that is no overfitting
+    assert found_by(tmp_path / "e", both, "overfit") is None  # train rose too: that is no overfitting
 
 
 def test_suspicious_test(tmp_path):
     made = MadeRun()
     made.evaluations["test_accuracy"] = made.evaluations["train_accuracy"] + 0.06
-    assert asked(tmp_path, made, "suspicious-test").step == 300
+    assert found_by(tmp_path, made, "suspicious-test").step == 300
     made.evaluations["test_accuracy"][-1] -= 0.02
-    assert asked(tmp_path / "b", made, "suspicious-test") is None
+    assert found_by(tmp_path / "b", made, "suspicious-test") is None
 
 
 def test_collapse(tmp_path):
@@ -577,14 +577,14 @@ def test_collapse(tmp_path):
     moved[:, 2] = 0
     made.confusions[-1] -= moved
     made.confusions[-1][:, 2] += moved.sum(axis=1)
-    found = asked(tmp_path, made, "collapse")
+    found = found_by(tmp_path, made, "collapse")
     assert (found.severity, found.step) == ("amber", 700) and "kind2" in found.title
     made.confusions[-2] = made.confusions[-1]
-    assert asked(tmp_path / "b", made, "collapse").severity == "red"
+    assert found_by(tmp_path / "b", made, "collapse").severity == "red"
 
 
 def test_pipeline(tmp_path):
     made = MadeRun(epochs=2)
     made.layers["traces"]["network"][1][1] = 3
-    found = asked(tmp_path, made, "pipeline")
+    found = found_by(tmp_path, made, "pipeline")
     assert (found.severity, found.step) == ("amber", 200)

@@ -1,4 +1,4 @@
-"""The answer key: what the diagnoses must say of runs whose illness is known, and nothing bad of healthy ones."""
+"""The fault collection: every known fault is named, clean runs stay clean, and a fault is a change that goes away."""
 
 import json
 
@@ -6,116 +6,159 @@ import numpy as np
 import pytest
 from runner import run
 
-import train_loop
 from analysis import diagnose
-from analysis.diagnosis import faults
+from analysis.diagnosis import scoring
+from analysis.diagnosis.collection import COLLECTION
 from analysis.diagnosis.detectors import DETECTORS
+from analysis.diagnosis.recording import PROJECT, RECORDINGS, short_files
 from analysis.support.run import Run
+from core import build, model, optimizers, random_streams, schedules
 from core.data import batches
+from core.layers import BatchNormalization
+from core.measure import probes
+from core.run import logs, start
+from core.settings import command_line, recipes
+from core.settings.settings import Settings
 
-ILL = [name for name, specimen in faults.ZOO.items() if specimen.expected]
-HEALTHY = [name for name in faults.ZOO if name not in ILL]
+FAULTY = [name for name, case in COLLECTION.items() if case.expected]
+CLEAN = [name for name in COLLECTION if name not in FAULTY]
 
 
 @pytest.fixture(scope="module")
 def verdicts():
-    return {verdict.name: verdict for verdict in faults.verdicts(faults.HOME)}
+    return {verdict.name: verdict for verdict in scoring.verdicts(RECORDINGS)}
 
 
-@pytest.mark.parametrize("name", ILL)
-def test_an_illness_is_among_the_first_two_findings(verdicts, name):
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_fault_is_among_the_first_two_findings(verdicts, name):
     first = [finding.id for finding in verdicts[name].findings[:2]]
-    assert set(first) & set(faults.ZOO[name].expected), f"{name}: {first}"
+    assert set(first) & set(COLLECTION[name].expected), f"{name}: {first}"
 
 
-@pytest.mark.parametrize("name", HEALTHY)
-def test_a_healthy_run_gets_no_red_finding_and_at_most_one_amber(verdicts, name):
+@pytest.mark.parametrize("name", CLEAN)
+def test_a_clean_run_gets_no_red_finding_and_at_most_one_amber(verdicts, name):
     assert [finding.severity for finding in verdicts[name].findings] in ([], ["amber"])
+    assert ": clean" in diagnose.headline(Run(RECORDINGS / name), diagnose.diagnose(Run(RECORDINGS / name)))
 
 
-def test_the_score_over_the_zoo(verdicts):
-    table = faults.score(list(verdicts.values()))
+def test_the_score_over_the_collection(verdicts):
+    table = scoring.score(list(verdicts.values()))
     print(f"\n{table}")  # pytest -s shows it
-    assert f"recall     {len(ILL)} of {len(ILL)} illnesses" in table
+    assert f"recall     {len(FAULTY)} of {len(FAULTY)} faults" in table
     assert "| NO " not in table
 
 
 def test_the_page_has_a_section_for_every_finding_and_the_table_as_it_is(verdicts):
-    page = (faults.PROJECT / "docs" / "diagnostics.md").read_text()
-    assert [name for name in DETECTORS if f"\n## {name}\n" not in page] == []
-    table, summary = faults.score(list(verdicts.values())).split("\n\n")
-    assert table in page, "python analysis/zoo.py --score prints another table: put it into docs/diagnostics.md"
+    page = (PROJECT / "docs" / "diagnostics.md").read_text()
+    assert [name for name in DETECTORS if f"\n### {name}\n" not in page] == []
+    table, summary = scoring.score(list(verdicts.values())).split("\n\n")
+    assert table in page, "python analysis/diagnosis/faults.py --score prints another table: put it into the page"
     assert summary in page
 
 
-def test_a_wrong_answer_lowers_the_score(verdicts):
+def test_a_wrong_diagnosis_lowers_the_score(verdicts):
     swapped = [
-        faults.Verdict("blamed", (), verdicts["zero-start"].findings),
-        faults.Verdict("missed", ("leak",), verdicts["zero-start"].findings),
+        scoring.Verdict("blamed", (), verdicts["zero-init"].findings),
+        scoring.Verdict("missed", ("leak",), verdicts["zero-init"].findings),
     ]
-    table = faults.score(swapped)
-    assert "recall     0 of 1 illnesses" in table
+    table = scoring.score(swapped)
+    assert "recall     0 of 1 faults" in table
     assert "0 of 2 causes" in table and table.count("| NO ") == 2
 
 
-def test_recordings_are_small_and_say_nothing_about_the_machine_they_were_made_on():
-    files = [path for path in faults.HOME.rglob("*") if path.is_file()]
+def test_recordings_are_small_and_tell_nothing_about_the_machine_they_were_made_on():
+    files = [path for path in RECORDINGS.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 2.5e6
-    for name in faults.ZOO:
-        config = json.loads((faults.HOME / name / "config.json").read_text())
+    for name in COLLECTION:
+        config = json.loads((RECORDINGS / name / "config.json").read_text())
         assert config["settings"]["data_dir"] == ""
         assert not [value for value in config.values() if isinstance(value, str) and value.startswith("/")]
 
 
-@pytest.mark.parametrize("name", ["clock-frozen", "class-missing"])
-def test_an_illness_made_again_on_other_data_gets_the_same_name(tmp_path, name):
-    args = "--recipe debug --no-eager --data shapes10 --batch-size 500 --epochs 2".split()
-    run("analysis/zoo.py", name, "--out", tmp_path, "--words", *args)
+@pytest.mark.parametrize("name", COLLECTION)
+def test_a_recording_of_an_older_version_is_read_in_todays_names(name):
+    """Its settings are settings of today that can be run, and its quantities are those that the detectors ask for."""
+    recorded = Run(RECORDINGS / name)
+    assert Settings(**recorded.config["settings"]).problems() == []
+    for quantity in ("first_order_change", "sparsity", "activation_std"):
+        assert recorded.table(quantity).values.size
+
+
+@pytest.mark.parametrize("name", COLLECTION)
+def test_every_run_of_the_collection_can_be_started(name):
+    settings = command_line.parse(COLLECTION[name].args.split()).settings  # exits if an argument is wrong
+    assert (settings.kernels, settings.micro_batches) == ("textbook", 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["frozen-step-counter", "class-missing", "batch-norm-in-training-mode", "softmax-twice", "zero-init"]
+)
+def test_a_fault_made_again_on_other_data_gets_the_same_name(tmp_path, name):
+    recipe = COLLECTION[name].args.split()[1]
+    lengths = {"softmax-twice": ["--epochs", "4", "--learning-rate", "0.5"]}.get(name, ["--epochs", "2"])
+    args = ["--recipe", "debug", "--no-eager", "--data", "shapes10", "--batch-size", "100", *lengths]
+    assert recipe in ("classic", "modern")
+    run("analysis/diagnosis/faults.py", name, "--out", tmp_path, "--args", *args)
     first = [finding.id for finding in diagnose.findings(Run(tmp_path / name))[:2]]
-    assert set(first) & set(faults.ZOO[name].expected), first
+    assert set(first) & set(COLLECTION[name].expected), first
 
 
-@pytest.mark.parametrize("name", ILL)
-def test_a_change_is_gone_when_its_context_is_left(name):
-    before = train_loop.load_data, train_loop.warmup_then_decay, batches.Batches.indices, faults.recipes.RECIPES["classic"]
-    with faults.ZOO[name].change():
-        pass
-    after = train_loop.load_data, train_loop.warmup_then_decay, batches.Batches.indices, faults.recipes.RECIPES["classic"]
-    assert after == before
+def patched():
+    """Everything that a fault of the collection replaces."""
+    return (
+        start.load, schedules.warmup_then_decay, batches.Batches.indices, recipes.RECIPES["classic"],
+        random_streams.normal, build.build_network, model.CNN.__call__, optimizers.Adam.updates,
+        BatchNormalization.__call__,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_change_is_there_in_its_context_and_gone_after_it(name):
+    before = patched()
+    with COLLECTION[name].change():
+        assert sum(a != b for a, b in zip(before, patched())) == 1
+    assert patched() == before
+
+
+def test_files_are_short_in_their_context_only():
+    before = logs.written, probes.DENSE_START
+    with short_files():
+        assert logs.written(1 / 3) == "0.333333" and logs.written("conv1") == "conv1" and probes.DENSE_START == 20
+    assert (logs.written, probes.DENSE_START) == before
 
 
 def changed(monkeypatch, data, name):
-    """What the specimen's training gets instead of `data`."""
-    monkeypatch.setattr(train_loop, "load_data", lambda *where: data)
-    with faults.ZOO[name].change():
-        return train_loop.load_data("any", "", False)
+    """What the training with this fault gets instead of `data`."""
+    monkeypatch.setattr(start, "load", lambda *arguments: data)
+    with COLLECTION[name].change():
+        return start.load("any", "", False)
 
 
-def test_shuffled_labels_are_the_same_labels_of_other_pictures(monkeypatch, small_data):
-    ill = changed(monkeypatch, small_data, "labels-shuffled")
-    assert np.array_equal(np.bincount(ill.train_labels), np.bincount(small_data.train_labels))
-    assert (ill.train_labels == small_data.train_labels).mean() < 0.2
-    assert ill.train_images is small_data.train_images
+def test_shuffled_labels_are_the_same_labels_of_other_images(monkeypatch, small_data):
+    faulty = changed(monkeypatch, small_data, "labels-shuffled")
+    assert np.array_equal(np.bincount(faulty.train_labels), np.bincount(small_data.train_labels))
+    assert (faulty.train_labels == small_data.train_labels).mean() < 0.2
+    assert faulty.train_images is small_data.train_images
 
 
-def test_leaked_pictures_are_in_both_sets(monkeypatch, small_data):
-    ill = changed(monkeypatch, small_data, "test-leaked")
-    assert len(ill.train_images) == len(ill.train_labels) == 300
-    assert np.array_equal(ill.train_images[-100:], small_data.test_images)
+def test_leaked_images_are_in_both_sets(monkeypatch, small_data):
+    faulty = changed(monkeypatch, small_data, "test-leaked")
+    assert len(faulty.train_images) == len(faulty.train_labels) == 300
+    assert np.array_equal(faulty.train_images[-100:], small_data.test_images)
 
 
 def test_a_missing_class_is_missing_in_training_only(monkeypatch, small_data):
-    ill = changed(monkeypatch, small_data, "class-missing")
-    assert np.array_equal(np.bincount(ill.train_labels, minlength=10), [20, 20, 20, 0, 20, 20, 20, 20, 20, 20])
-    assert ill.test_labels is small_data.test_labels
+    faulty = changed(monkeypatch, small_data, "class-missing")
+    assert np.array_equal(np.bincount(faulty.train_labels, minlength=10), [20, 20, 20, 0, 20, 20, 20, 20, 20, 20])
+    assert faulty.test_labels is small_data.test_labels
 
 
 @pytest.mark.parametrize(("args", "status"), [(["no-shufling"], 2), (["--score", "--out", "nowhere"], 1)])
-def test_a_wrong_word_is_answered_in_one_line(args, status):
-    assert run("analysis/zoo.py", *args, status=status).stderr.count("\n") == 1
+def test_a_mistake_gets_one_line(args, status):
+    assert run("analysis/diagnosis/faults.py", *args, status=status).stderr.count("\n") == 1
 
 
-def test_the_list_says_what_is_wrong_with_each():
-    listed = run("analysis/zoo.py", "--list").stdout
-    assert len(listed.splitlines()) == len(faults.ZOO)
-    assert "no-shuffling" in listed and "healthy-classic" in listed
+def test_the_list_tells_what_is_wrong_with_each():
+    listed = run("analysis/diagnosis/faults.py", "--list").stdout
+    assert len(listed.splitlines()) == len(COLLECTION)
+    assert "no-shuffling" in listed and "clean-classic" in listed

@@ -1,0 +1,197 @@
+"""The fault collection: short runs whose fault is known, and clean ones, to measure the diagnoses against.
+
+A fault is a change of a line or two to the real training, made before it starts: unittest.mock.patch replaces a
+function of the project by another. Each stands for a mistake that is made in practice. No measured number is edited.
+"""
+
+import contextlib
+import dataclasses
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from unittest import mock
+
+import numpy as np
+
+from core.settings import recipes
+
+# A run takes a minute: 5,000 images of CIFAR-10 (recording.py), 100 steps an epoch. The textbook layers only, so that
+# a change of one function is a change of the whole training.
+COMMON = "--precision float32 --kernels textbook --micro-batches 1 --batch-size 50"
+CLASSIC = f"--recipe classic {COMMON} --data cifar10 --epochs 5"
+MODERN = f"--recipe modern {COMMON} --data cifar10 --epochs 4"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of the collection: its command line, its fault, and the findings that name it correctly."""
+
+    args: str  # of train_loop.py
+    change: Callable = contextlib.nullcontext  # a context in which the training has the fault
+    expected: tuple[str, ...] = ()  # ids of detectors, any of which is right; none for a clean run
+
+    @property
+    def about(self) -> str:
+        """What is wrong, and how it usually happens."""
+        return " ".join(self.change.__doc__.split()) if self.expected else f"clean: {self.args}"
+
+
+# Five clean runs: different recipes, seeds, data.
+COLLECTION = {
+    "clean-classic": Case(f"{CLASSIC} --seed 1"),
+    "clean-modern": Case(f"{MODERN} --seed 2"),
+    "clean-adam": Case(f"{CLASSIC} --optimizer adamw --seed 3"),
+    "clean-shapes10": Case(f"--recipe classic {COMMON} --data shapes10 --epochs 5 --seed 4"),
+    "clean-debug": Case(f"--recipe debug {COMMON} --no-eager --learning-rate 0.05 --epochs 6 --seed 5"),
+}
+
+
+def fault(args: str, *expected: str):
+    """Enter the function below into the collection: it makes the context in which a training has that fault."""
+
+    def entered(change):
+        COLLECTION[change.__name__.replace("_", "-")] = Case(args, change, expected)
+        return change
+
+    return entered
+
+
+def replaced(target: str, change: Callable):
+    """A context in which a call of the function `target`, "module.name", becomes change(function, *arguments)."""
+    function = pkgutil.resolve_name(target)
+
+    def changed(*arguments, **named):
+        return change(function, *arguments, **named)
+
+    return mock.patch(target, changed)
+
+
+def with_data(change: Callable):
+    """A context in which the training gets change(data) for the data set it has loaded."""
+    return replaced("core.run.start.load", lambda load, *arguments: change(load(*arguments)))
+
+
+def with_recipe(name: str, **settings):
+    """A context in which the recipe has these settings."""
+    return mock.patch.dict(recipes.RECIPES, {name: dataclasses.replace(recipes.RECIPES[name], **settings)})
+
+
+def with_kernels_of(std: float):
+    """A context in which every kernel is drawn from N(0, std^2), whatever its size."""
+    return replaced(
+        "core.random_streams.normal", lambda normal, key, shape, right_std, dtype: normal(key, shape, std, dtype)
+    )
+
+
+@fault(CLASSIC, "rate-high")
+def rate_too_high():
+    """The learning rate is five times too high: taken from a recipe with batch normalization or larger batches."""
+    return with_recipe("classic", learning_rate=0.2)
+
+
+@fault(CLASSIC, "rate-low")
+def rate_too_low():
+    """The learning rate is a thousand times too low: one that suits Adam with a slip in the exponent."""
+    return with_recipe("classic", learning_rate=4e-5)
+
+
+@fault(CLASSIC, "zero-init")
+def zero_init():
+    """Every kernel starts at zero: as in logistic regression, or because the weights were never drawn."""
+    return with_kernels_of(std=0)
+
+
+@fault(CLASSIC, "init-too-large")
+def init_too_large():
+    """Every kernel starts with std 0.3, whatever its size: the division by the number of inputs was forgotten."""
+    return with_kernels_of(std=0.3)
+
+
+@fault(CLASSIC, "no-signal", "memorizing-noise")
+def labels_shuffled():
+    """The labels belong to other images: images were shuffled or sorted after their labels had been read."""
+
+    def shuffled(data):
+        return dataclasses.replace(data, train_labels=np.random.default_rng(0).permutation(data.train_labels))
+
+    return with_data(shuffled)
+
+
+@fault(CLASSIC, "repeated-order")
+def no_shuffling():
+    """Every epoch has the images in the order of the first: shuffled once and kept, as by shuffle().cache()."""
+    return replaced(
+        "core.data.batches.Batches.indices",
+        lambda indices, self, step: indices(self, (step - 1) % self.steps_per_epoch + 1),
+    )
+
+
+@fault(CLASSIC, "dying-relu")
+def dead_relus():
+    """Most channels of the second ReLU are 0 for every image: a bias far below zero, as one huge step leaves it."""
+
+    def with_dead_channels(build_network, settings, **named):
+        network = build_network(settings, **named)
+        bias = next(layer.bias for layer in network.layers if layer.name == "conv2")
+        bias.assign([-20.0] * 60 + [0.0] * 4)
+        return network
+
+    return replaced("core.build.build_network", with_dead_channels)
+
+
+@fault(CLASSIC, "double-softmax")
+def softmax_twice():
+    """The network ends in a softmax, and the loss applies another: the loss expects logits and gets probabilities."""
+    return replaced(
+        "core.model.CNN.__call__",
+        lambda logits, self, *arguments, **named: self.softmax(logits(self, *arguments, **named), training=False),
+    )
+
+
+@fault(CLASSIC, "frozen-step-counter")
+def frozen_step_counter():
+    """The schedule's step stays 1: a Python number, which became a constant when the step was compiled."""
+    return replaced(
+        "core.schedules.warmup_then_decay", lambda schedule, step, *arguments, **named: schedule(1, *arguments, **named)
+    )
+
+
+@fault(f"{CLASSIC} --optimizer adam", "frozen-step-counter")
+def frozen_adam_step_counter():
+    """Adam's step stays 1, so its bias correction never ends: the step was no tensor."""
+    return replaced(
+        "core.optimizers.Adam.updates", lambda updates, self, gradients, rate, step: updates(self, gradients, rate, 1)
+    )
+
+
+@fault(CLASSIC, "leak")
+def test_leaked():
+    """The test images are in the training set: all were put together, cleaned or augmented, and then split."""
+
+    def leaked(data):
+        return dataclasses.replace(
+            data,
+            train_images=np.concatenate([data.train_images, data.test_images]),
+            train_labels=np.concatenate([data.train_labels, data.test_labels]),
+        )
+
+    return with_data(leaked)
+
+
+@fault(MODERN, "evaluation-mode")
+def batch_norm_in_training_mode():
+    """Batch normalization uses the statistics of the batch in the evaluation too: training=False did not reach it."""
+    return replaced(
+        "core.layers.BatchNormalization.__call__", lambda call, self, x, training, step=None: call(self, x, True)
+    )
+
+
+@fault(CLASSIC, "missing-class")
+def class_missing():
+    """No cat is among the training images: a folder that was not copied, a filter, a file that ended too early."""
+
+    def without_cats(data):
+        kept = data.train_labels != 3
+        return dataclasses.replace(data, train_images=data.train_images[kept], train_labels=data.train_labels[kept])
+
+    return with_data(without_cats)

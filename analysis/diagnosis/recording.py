@@ -1,0 +1,80 @@
+"""Recording the fault collection: each run is the real training of train_loop.py, in a process of its own."""
+
+import contextlib
+import dataclasses
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+from analysis.diagnosis.collection import COLLECTION, replaced, with_data
+from core.run import logs, run_folder
+from core.settings import command_line
+
+PROJECT = Path(__file__).resolve().parents[2]
+RECORDINGS = PROJECT / "tests" / "faults"
+RECORDED = (run_folder.CONFIG, *logs.COLUMNS)  # no checkpoints, no figures: small enough to be kept with the code
+TRAIN_IMAGES, TEST_IMAGES = 5_000, 2_000  # of CIFAR-10
+DENSE_START = 20  # steps whose norms are all measured
+
+
+def record(name: str, out: Path, args: list[str]) -> None:
+    """Train this run of the collection in this process, with `args` after its own; leave its logs in out/name."""
+    case = COLLECTION[name]
+    with tempfile.TemporaryDirectory() as runs_dir, contextlib.ExitStack() as contexts:
+        import train_loop  # here, so that a wrong name is reported before TensorFlow has started
+        from core.run import start
+
+        contexts.enter_context(with_data(fewer_images))
+        contexts.enter_context(short_files())
+        contexts.enter_context(case.change())
+        invocation = command_line.parse([*case.args.split(), *args, "--runs-dir", runs_dir, "--run", name])
+        folder = Path(runs_dir) / name
+        try:
+            with start.start_session(invocation, train_loop.prepare, train_loop.compiled) as (training, session):
+                if not train_loop.train(training, session):
+                    raise KeyboardInterrupt  # stopped by a signal, and half a run is no recording
+        except (
+            run_folder.RunError
+        ) as error:  # numbers that are no longer finite: the logs up to there are the recording
+            if not (folder / logs.STEPS).is_file():
+                raise
+            print(error)
+        (out / name).mkdir(parents=True, exist_ok=True)
+        for file in RECORDED:
+            shutil.copy(folder / file, out / name / file)
+    print(f"recorded {out / name}")
+
+
+def fewer_images(data):
+    """CIFAR-10 with its first images only, so that a run takes a minute."""
+    if data.name != "cifar10":
+        return data
+    return dataclasses.replace(
+        data, train_images=data.train_images[:TRAIN_IMAGES], train_labels=data.train_labels[:TRAIN_IMAGES],
+        test_images=data.test_images[:TEST_IMAGES], test_labels=data.test_labels[:TEST_IMAGES],
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def short_files():
+    """A context that keeps files small: six digits, and every step's norms for the first DENSE_START steps only."""
+
+    def six_digits(written, value):
+        return written(value) if isinstance(value, str | int) else f"{float(value):.6g}"
+
+    with (
+        replaced("core.run.logs.written", six_digits),
+        mock.patch("core.measure.probes.DENSE_START", DENSE_START),
+    ):
+        yield
+
+
+def record_each(names: list[str], out: Path, args: list[str]) -> None:
+    """Record them one after the other, each in a process of its own, so that nothing of one reaches the next."""
+    script = Path(__file__).with_name("faults.py")
+    for name in names:
+        if subprocess.run([sys.executable, script, name, "--out", out, "--args", *args]).returncode:
+            raise run_folder.RunError(f"{name} could not be recorded; its own message is above")
