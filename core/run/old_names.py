@@ -24,9 +24,11 @@ def renamed_config(config: dict) -> dict:
     for name, neutral in REMOVED_SETTINGS.items():
         if name in settings and settings[name] == neutral:
             del settings[name]
-    if "alternating_flip" in settings:
-        alternating, flip = settings.pop("alternating_flip"), settings.pop("flip", False)
+    if "alternating_flip" in settings or isinstance(settings.get("flip"), bool):
+        alternating, flip = settings.pop("alternating_flip", False), settings.pop("flip", False)
         settings["flip"] = "alternating" if alternating else "random" if flip else "none"
+    if settings.get("optimizer") == "adam" and settings.get("weight_decay"):
+        settings["optimizer"] = "adamw"  # adam's weight decay was decoupled
     if isinstance(config.get("diagnostics"), dict) and "cadence" in config["diagnostics"]:
         intervals = config["diagnostics"].pop("cadence")
         config["diagnostics"]["intervals"] = {{"quality": "gain_ratio"}.get(k, k): v for k, v in intervals.items()}
