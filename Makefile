@@ -56,9 +56,9 @@ diagnose: $(READY) ## what is wrong with the latest run, on what evidence, and w
 replay: $(READY) ## take a step of the latest run again (RUN=NAME ARGS='--step N'; --pdb stops inside it)
 	@$(PY) analysis/replay.py $(RUN) $(ARGS)
 
-zoo: $(READY) ## record the disease zoo again in runs/zoo and score the detectors on it (some minutes)
-	@$(PY) analysis/zoo.py --out runs/zoo $(ARGS)
-	@$(PY) analysis/zoo.py --score --out runs/zoo
+faults: $(READY) ## record the fault collection in runs/faults and score the diagnoses on it (20 minutes)
+	@$(PY) analysis/diagnosis/faults.py --out runs/faults $(ARGS)
+	@$(PY) analysis/diagnosis/faults.py --score --out runs/faults
 
 throughput: $(READY) ## images a second, this loop beside Keras fit (and PyTorch, if installed)
 	@$(PY) analysis/benchmarks/throughput.py $(ARGS)
@@ -75,4 +75,4 @@ $(READY): pyproject.toml
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
 	@touch $@
 
-.PHONY: help setup train test debug modern fast curves diagnose replay zoo throughput layers
+.PHONY: help setup train test debug modern fast curves diagnose replay faults throughput layers
