@@ -151,25 +151,18 @@ def test_a_torn_probe_is_left_out(tmp_path):
 
 def test_the_script_in_its_three_forms(tmp_path):
     zero_init().write(tmp_path, "faulty")
+    run_folder.point_latest(tmp_path, "faulty")
     done = run("analysis/diagnose.py", "--runs-dir", tmp_path)
-    assert done.stdout.startswith("faulty: ") and "RED   Layers start at zero" in done.stdout
+    assert done.stdout.startswith("faulty: ") and "RED   Kernels start at zero" in done.stdout
     assert f"analysis/replay.py {tmp_path / 'faulty'} --step 1" in done.stdout
     assert max(map(len, done.stdout.splitlines())) < 200
     done = run("analysis/diagnose.py", "faulty", "--runs-dir", tmp_path, "--summary")
-    assert len(done.stdout.splitlines()) == 3 and "red: Layers start at zero" in done.stdout
+    assert len(done.stdout.splitlines()) == 3 and "red: Kernels start at zero" in done.stdout
     done = run("analysis/diagnose.py", "faulty", "--runs-dir", tmp_path, "--json")
     said = json.loads(done.stdout)
     assert said["run"] == "faulty" and said["findings"][0]["id"] == "zero-init"
-    assert set(said["findings"][0]) >= {
-        "severity",
-        "step",
-        "evidence",
-        "alternatives",
-        "experiment",
-        "command",
-        "read",
-        "replay",
-    }
+    texts = {"evidence", "alternatives", "experiment", "command", "read", "replay"}
+    assert set(said["findings"][0]) >= {"severity", "step", *texts}
 
 
 def test_it_answers_without_tensorflow_and_soon(tmp_path):

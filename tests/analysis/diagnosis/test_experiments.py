@@ -58,8 +58,8 @@ GRID = [
         ([], ["--holdout"], ["--steps", "7"], ["--epochs", "3"], ["--data", "shapes10"], ["--seed", "2147483647"],
          ["--optimizer", "adamw"], ["--optimizer", "adam"], ["--optimizer", "muon"], ["--optimizer", "sgd"],
          ["--flip", "random", "--crop", "8"], ["--flip", "alternating", "--crop", "8", "--label-smoothing", "0.9"],
-         ["--batch-size", "50000", "--micro-batches", "2"], ["--data-dir", "my images"], ["--eager"], ["--micro-batches", "1"],
-         ["--learning-rate", "0.0123456"], ["--weight-decay", "0"]),
+         ["--batch-size", "50000", "--micro-batches", "2"], ["--data-dir", "my images"], ["--eager"],
+         ["--micro-batches", "1"],         ["--learning-rate", "0.0123456"], ["--weight-decay", "0"]),
     )
     if not (recipe == "debug" and "50000" in more)  # shapes10 has 10,000 images
 ]  # fmt: skip
