@@ -1,4 +1,4 @@
-"""The proof that a gradient is right: every entry of it against central differences, in float64.
+"""The gradient check: every entry of a gradient against central differences, in float64.
 
 A loss here is a function of nothing, returning one number, that reads the tf.Variables under
 test: parameters, and the input, which is wrapped in a variable of its own.
@@ -19,14 +19,14 @@ def central_differences(loss, variable: tf.Variable) -> np.ndarray:
     """dL/da = (L(a + h) - L(a - h)) / 2h for every entry a of the variable, which is left as it was."""
     start = variable.numpy()
     slopes = np.empty_like(start)
-    for place in np.ndindex(start.shape):
+    for index in np.ndindex(start.shape):
         sides = []
         for move in (STEP, -STEP):
             moved = start.copy()
-            moved[place] += move
+            moved[index] += move
             variable.assign(moved)
             sides.append(float(loss()))
-        slopes[place] = (sides[0] - sides[1]) / (2 * STEP)
+        slopes[index] = (sides[0] - sides[1]) / (2 * STEP)
     variable.assign(start)
     return slopes
 
@@ -41,7 +41,7 @@ def relative_errors(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def assert_gradients(loss, variables: dict[str, tf.Variable], bound: float = SMOOTH) -> None:
-    """AssertionError unless every entry of every gradient of the loss is what central differences say."""
+    """AssertionError unless every entry of every gradient of the loss equals its central difference."""
     assert all(variable.dtype == tf.float64 for variable in variables.values()), "float32 has too few digits for this"
     with tf.GradientTape() as tape:
         value = loss()
@@ -49,20 +49,20 @@ def assert_gradients(loss, variables: dict[str, tf.Variable], bound: float = SMO
     for name, variable in variables.items():
         assert gradients[name] is not None, f"gradient d/d{name}: the loss does not depend on it"
         found, expected = gradients[name].numpy(), central_differences(loss, variable)
-        assert np.any(expected), f"gradient d/d{name}: zero everywhere, which proves nothing"
+        assert np.any(expected), f"gradient d/d{name}: zero everywhere, which checks nothing"
         errors = relative_errors(found, expected)
         worst = np.unravel_index(np.argmax(errors), errors.shape)
         assert errors[worst] <= bound, (
-            f"gradient d/d{name}{list(map(int, worst))}: found {found[worst]}, central differences say "
+            f"gradient d/d{name}{list(map(int, worst))}: found {found[worst]}, central differences give "
             f"{expected[worst]}: relative error {errors[worst]:.1e}, at most {bound:.0e} allowed"
         )
 
 
 def assert_layer_gradients(layer, x: np.ndarray, training=True, step=None, bound: float = SMOOTH) -> None:
-    """The proof for a layer: gradients with respect to its input x and to each of its parameters.
+    """The check of a layer: gradients with respect to its input x and to each of its parameters.
 
-    The loss is the layer's outputs, each times a fixed random number. Their plain sum would be
-    blind: of a softmax or a batch norm it is a constant.
+    The loss is the layer's outputs, each times a fixed random number. Their plain sum would not
+    do: of a softmax or a batch norm it is a constant.
     """
     x = tf.Variable(x, dtype=tf.float64)
     outputs = layer(tf.convert_to_tensor(x), training, step)
@@ -75,7 +75,7 @@ def assert_layer_gradients(layer, x: np.ndarray, training=True, step=None, bound
 
 
 def with_gradient_of(other: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """`value` on the way forward, the gradient of `other` on the way back: how the tests break a layer."""
+    """`value` in the forward pass, the gradient of `other` in the backward pass: how the tests break a layer."""
     return other + tf.stop_gradient(value - other)
 
 

@@ -1,10 +1,24 @@
-"""Running the scripts as a user does: a process, its exit status, what it printed."""
+"""Runs for the tests: as a user starts them, in a process; or in this process, where TensorFlow is loaded already."""
 
+import dataclasses
+import functools
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
+
+import train_loop
+from core.data import DataSet, load
+from core.run import checkpoints, logs, start
+from core.settings.command_line import parse
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+# A small compiled run on the built-in data: the debug network, 20 steps an epoch. One thread, as the tests' own process
+# has (tests/conftest.py): another number changes the last bits.
+SMALL = ("--recipe", "debug", "--no-eager", "--data", "shapes10", "--threads", "1")
+
+EXACT_FILES = (logs.STEPS, logs.EPOCHS, logs.LAYERS, logs.PREDICTIONS)  # the same bytes for the same seed
 
 
 def command(script: str, *args) -> list[str]:
@@ -21,8 +35,44 @@ def run(script: str, *args, status: int = 0, stdin: str = "") -> subprocess.Comp
 
 
 def train(runs_dir, name: str, *args, **expected) -> subprocess.CompletedProcess:
-    """A small compiled run on the built-in data: the debug network, 20 steps an epoch."""
-    return run(
-        "train_loop.py", "--recipe", "debug", "--no-eager", "--data", "shapes10", "--batch-size", 500,
-        "--runs-dir", runs_dir, "--run", name, *args, **expected,
+    """A small run in a process of its own."""
+    return run("train_loop.py", *SMALL, "--batch-size", 500, "--runs-dir", runs_dir, "--run", name, *args, **expected)
+
+
+def train_here(runs_dir, name: str, *args, data=None, prepare=train_loop.prepare, compiled=train_loop.compiled) -> bool:
+    """A small run in this process, on a fifth of shapes10; with --resume, a run that is there.
+
+    Whether it reached its end. data, prepare, compiled: what the run uses instead.
+    """
+    args = [str(arg) for arg in (*(() if "--resume" in args else (*SMALL, "--batch-size", 100)), *args)]
+    invocation = parse(["--runs-dir", str(runs_dir), "--run", name, *args])
+    with (
+        mock.patch.object(start, "load", lambda *given: data or fifth_of_shapes10()),
+        start.start_session(invocation, prepare, compiled) as (training, session),
+    ):
+        return train_loop.train(training, session)
+
+
+@functools.cache
+def fifth_of_shapes10() -> DataSet:
+    """2,000 training images and 400 test images."""
+    whole = load("shapes10")
+    return dataclasses.replace(
+        whole, train_images=whole.train_images[:2000], train_labels=whole.train_labels[:2000],
+        test_images=whole.test_images[:400], test_labels=whole.test_labels[:400], fingerprint="a fifth",
     )  # fmt: skip
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """The same bytes in every exact file and the same bits in the last checkpoint."""
+    for name in EXACT_FILES:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    left, right = checkpoints.newest(one), checkpoints.newest(other)
+    assert left.step == right.step and list(left.tensors) == list(right.tensors)
+    for name, tensor in left.tensors.items():
+        assert tensor.tobytes() == right.tensors[name].tobytes(), name
+
+
+def drop_last_lines(path: Path, count: int) -> None:
+    """Remove the last lines of a file, as if they had never reached the disk."""
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-count]))

@@ -87,7 +87,7 @@ def test_by_hand():
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS)
 @pytest.mark.parametrize("score", [0.0, -5.0, 1e4])
-def test_guessing_among_ten_costs_ln_10(score, smoothing):
+def test_equal_logits_cost_ln_10(score, smoothing):
     losses = softmax_cross_entropy(tf.fill([3, 10], score), tf.constant([0, 4, 9]), smoothing)
     np.testing.assert_allclose(losses, np.log(10), rtol=1e-6)
 

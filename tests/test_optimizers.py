@@ -1,4 +1,4 @@
-"""The updates against Keras over 100 steps, in float64, and against their formulas.
+"""The updates against Keras and PyTorch over 100 steps, in float64, and against their formulas.
 
 The numbers below (rate, momentum, betas) are sums of few powers of two: Keras keeps its rate in
 float32, and only such numbers are the same in both precisions.
@@ -11,64 +11,125 @@ import pytest
 import tensorflow as tf
 from gradients import normal
 
-from core import optimizers
-from core.optimizers import Adam, SGD, adam_update, sgd_update
+from core import build
+from core.optimizers import SGD, Adam, adam_update, sgd_update
+from core.settings.command_line import parse
 from core.settings.settings import Settings
+from core.speed.muon import Muon
 
 RATE, MOMENTUM, BETA1, BETA2, DECAY = 2.0**-6, 0.875, 0.875, 1 - 2.0**-10, 2.0**-5
 EPSILON = 1e-12  # Keras adds it before the correction of the bias, the paper and we after: too small to matter
 SHAPES = [[3, 4], [4], [2, 2, 1, 3]]  # a dense kernel, a bias, a convolution kernel
 STEPS = 100
 
+# The learning rate by step: constant; and rising over 16 steps, then falling to 7/32 of the peak.
+RATES = {
+    "constant": lambda step: RATE,
+    "changing": lambda step: RATE * (step / 16 if step <= 16 else (128 - step) / 128),
+}
+every_rate = pytest.mark.parametrize("rate", RATES)
+
 
 def weights() -> list[tf.Variable]:
     return [tf.Variable(normal(*shape, seed=k)) for k, shape in enumerate(SHAPES)]
 
 
-def gradients(variables, step: int) -> list[tf.Tensor]:
+def gradients(weights, step: int) -> list[np.ndarray]:
     """A gradient that depends on the weights, so that the slightest difference grows, and on the step."""
-    return [tf.sin(3 * w) + 0.5 * normal(*w.shape, seed=1000 * k + step) for k, w in enumerate(variables)]
+    values = [np.asarray(w) for w in weights]
+    return [np.sin(3 * w) + 0.5 * normal(*w.shape, seed=1000 * k + step) for k, w in enumerate(values)]
 
 
-def run(optimizer) -> list[np.ndarray]:
+def run(optimizer, rate="constant") -> list[np.ndarray]:
     """The weights after 100 steps of ours."""
     for step in range(1, STEPS + 1):
-        updates = optimizer.updates(gradients(optimizer.parameters, step), RATE, tf.constant(step))
-        for w, d in zip(optimizer.parameters, updates):
+        g = [tf.constant(of_one) for of_one in gradients(optimizer.parameters, step)]
+        for w, d in zip(optimizer.parameters, optimizer.updates(g, RATES[rate](step), tf.constant(step))):
             w.assign_add(d)
     return [w.numpy() for w in optimizer.parameters]
 
 
-def run_keras(optimizer, pull: float = 0.0) -> list[np.ndarray]:
-    """The weights after 100 steps of Keras; `pull` adds pull * w to the gradient of every kernel."""
+def run_keras(optimizer, rate="constant", l2: float = 0.0) -> list[np.ndarray]:
+    """The weights after 100 steps of Keras; l2: L2 * w is added to the gradient of every kernel."""
     variables = weights()
     optimizer.exclude_from_weight_decay(var_list=[w for w in variables if w.shape.rank < 2])
     optimizer.build(variables)
     for step in range(1, STEPS + 1):
-        pulls = [pull if w.shape.rank >= 2 else 0.0 for w in variables]
-        pulled = [g + p * w for g, p, w in zip(gradients(variables, step), pulls, variables)]
-        optimizer.apply_gradients(zip(pulled, variables))
+        optimizer.learning_rate = RATES[rate](step)
+        decays = [l2 if w.shape.rank >= 2 else 0.0 for w in variables]
+        g = [tf.constant(g + decay * w.numpy()) for g, decay, w in zip(gradients(variables, step), decays, variables)]
+        optimizer.apply_gradients(zip(g, variables))
     return [w.numpy() for w in variables]
+
+
+def run_torch(name: str, decay: float, rate="constant", **options) -> list[np.ndarray]:
+    """The weights after 100 steps of torch.optim's optimizer of this name; decay: of kernels only, as ours."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+    parameters = [torch.nn.Parameter(torch.from_numpy(w.numpy())) for w in weights()]
+    groups = [{"params": [w], "weight_decay": decay if w.dim() >= 2 else 0.0} for w in parameters]
+    optimizer = getattr(torch.optim, name)(groups, lr=RATE, **options)
+    for step in range(1, STEPS + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = RATES[rate](step)
+        for w, g in zip(parameters, gradients([w.detach().numpy() for w in parameters], step)):
+            w.grad = torch.from_numpy(g)
+        optimizer.step()
+    return [w.detach().numpy() for w in parameters]
 
 
 def assert_same(ours, theirs):
     for a, b, start in zip(ours, theirs, weights()):
-        assert np.max(np.abs(a - start.numpy())) > 0.05, "the weights hardly moved: this would prove nothing"
+        assert np.max(np.abs(a - start.numpy())) > 0.05, "the weights hardly changed: this would check nothing"
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@every_rate
+@pytest.mark.parametrize("decay", [0.0, DECAY])
+@pytest.mark.parametrize("momentum", [MOMENTUM, 0.0])
+def test_100_steps_of_sgd_equal_pytorch(momentum, decay, rate):
+    theirs = run_torch("SGD", decay, rate, momentum=momentum, nesterov=momentum > 0)
+    assert_same(run(SGD(weights(), momentum, decay), rate), theirs)
+
+
+@every_rate
+@pytest.mark.parametrize(("name", "decay"), [("Adam", 0.0), ("AdamW", DECAY)])
+def test_100_steps_of_adam_equal_pytorch(name, decay, rate):
+    theirs = run_torch(name, decay, rate, betas=(BETA1, BETA2), eps=EPSILON)
+    assert_same(run(Adam(weights(), BETA1, BETA2, EPSILON, decay), rate), theirs)
 
 
 @pytest.mark.parametrize("decay", [0.0, DECAY])
 @pytest.mark.parametrize("momentum", [MOMENTUM, 0.0])
-def test_100_steps_of_sgd_equal_keras(momentum, decay):
+def test_100_steps_of_sgd_at_a_constant_rate_equal_keras(momentum, decay):
     # Keras multiplies its own weight_decay by the rate alone; ours enters the gradient, and so the momentum.
     keras = tf.keras.optimizers.SGD(RATE, momentum, nesterov=momentum > 0)
-    assert_same(run(SGD(weights(), momentum, decay)), run_keras(keras, pull=decay))
+    assert_same(run(SGD(weights(), momentum, decay)), run_keras(keras, l2=decay))
 
 
+def test_at_a_changing_rate_sgd_is_pytorchs_form_and_not_that_of_keras():
+    """Keras keeps the rate in the velocity, v' = mu v - lr g and d = mu v' - lr g: another function."""
+    ours = run(SGD(weights(), MOMENTUM), "changing")
+    keras = run_keras(tf.keras.optimizers.SGD(RATE, MOMENTUM, nesterov=True), "changing")
+    assert max(np.abs(a - b).max() for a, b in zip(ours, keras)) > 0.01
+    by_formula = [w.numpy() for w in weights()]
+    velocities = [np.zeros_like(w) for w in by_formula]
+    for step in range(1, STEPS + 1):
+        lr = RATES["changing"](step)
+        for w, v, g in zip(by_formula, velocities, gradients(by_formula, step)):
+            v[:] = MOMENTUM * v - lr * g
+            w += MOMENTUM * v - lr * g
+    assert_same(by_formula, keras)
+
+
+def test_without_momentum_keras_agrees_at_a_changing_rate_too():
+    assert_same(run(SGD(weights(), 0.0), "changing"), run_keras(tf.keras.optimizers.SGD(RATE), "changing"))
+
+
+@every_rate
 @pytest.mark.parametrize("decay", [0.0, DECAY])
-def test_100_steps_of_adam_equal_keras(decay):
+def test_100_steps_of_adam_equal_keras(decay, rate):
     keras = tf.keras.optimizers.AdamW(RATE, decay, BETA1, BETA2, EPSILON)
-    assert_same(run(Adam(weights(), BETA1, BETA2, EPSILON, decay)), run_keras(keras))
+    assert_same(run(Adam(weights(), BETA1, BETA2, EPSILON, decay), rate), run_keras(keras, rate))
 
 
 def test_two_steps_of_sgd_by_hand():
@@ -94,7 +155,7 @@ def test_the_first_step_of_adam_by_hand(gradient):
         (-0.1 * np.sign(gradient), 0.1 * gradient, 0.001 * gradient**2), rel=1e-9
     )
     decayed, *_ = adam_update(2.0, g, 0.0, 0.0, tf.constant(1), 0.1, 0.9, 0.999, 1e-12, weight_decay=0.5)
-    assert float(decayed - d) == pytest.approx(-0.1 * 0.5 * 2.0)  # decoupled: the averages never see it
+    assert float(decayed - d) == pytest.approx(-0.1 * 0.5 * 2.0)  # decoupled: not part of the averages
 
 
 def test_adam_is_the_formula_of_its_docstring():
@@ -114,10 +175,10 @@ def test_adam_is_the_formula_of_its_docstring():
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])
-def test_every_weight_has_slots_of_its_own(make):
+def test_every_weight_has_state_of_its_own(make):
     optimizer = make(weights())
-    for slot, variables in optimizer.state().items():
-        assert [v.shape for v in variables] == [w.shape for w in optimizer.parameters], slot
+    for kind, variables in optimizer.state().items():
+        assert [v.shape for v in variables] == [w.shape for w in optimizer.parameters], kind
     everything = [v for variables in optimizer.state().values() for v in variables]
     assert len({id(v) for v in everything}) == len(everything)
 
@@ -128,19 +189,19 @@ def test_every_weight_has_slots_of_its_own(make):
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])
-def test_handing_out_the_steps_moves_no_weight(make):
+def test_computing_the_updates_changes_no_weight(make):
     optimizer = make(weights())
     before = [w.numpy() for w in optimizer.parameters]
-    optimizer.updates(gradients(optimizer.parameters, 1), RATE, tf.constant(1))
+    optimizer.updates(list(map(tf.constant, gradients(optimizer.parameters, 1))), RATE, tf.constant(1))
     for w, was in zip(optimizer.parameters, before):
         np.testing.assert_array_equal(w, was)
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])
-def test_decay_pulls_on_kernels_and_leaves_biases_alone(make):
+def test_decay_shrinks_kernels_and_leaves_biases_alone(make):
     optimizer = make(weights(), weight_decay=0.1)
-    steps = optimizer.updates([tf.zeros_like(w) for w in optimizer.parameters], 0.5, tf.constant(1))
-    for w, d in zip(optimizer.parameters, steps):
+    updates = optimizer.updates([tf.zeros_like(w) for w in optimizer.parameters], 0.5, tf.constant(1))
+    for w, d in zip(optimizer.parameters, updates):
         if w.shape.rank >= 2:
             assert np.all(np.sign(d) == -np.sign(w)), "decay points to zero"
         else:
@@ -148,75 +209,50 @@ def test_decay_pulls_on_kernels_and_leaves_biases_alone(make):
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])
-def test_line_by_line_equals_traced(make):
+def test_line_by_line_equals_compiled(make):
     traced_optimizer, optimizer = make(weights()), make(weights())
     traced = tf.function(traced_optimizer.updates, autograph=False)
     for step in (1, 2, 3):
-        g = gradients(optimizer.parameters, step)
+        g = [tf.constant(of_one) for of_one in gradients(optimizer.parameters, step)]
         rate, t = tf.constant(0.1, tf.float64), tf.constant(step)
         for a, b in zip(traced(g, rate, t), optimizer.updates(g, rate, t)):
             np.testing.assert_allclose(a, b, rtol=1e-12)
     assert traced.experimental_get_tracing_count() == 1, "the step must not be frozen into the graph"
 
 
-def test_build_makes_what_the_settings_name():
-    sgd = optimizers.build(replace(Settings(), momentum=0.7, weight_decay=0.2), weights())
-    assert isinstance(sgd, SGD) and (sgd.momentum, sgd.weight_decay) == (0.7, 0.2)
-    adam = optimizers.build(replace(Settings(), optimizer="adam", weight_decay=0.3), weights())
-    assert isinstance(adam, Adam) and adam.weight_decay == 0.3
+@pytest.mark.parametrize(
+    ("settings", "kind", "expected"),
+    [
+        ({"momentum": 0.7, "weight_decay": 0.2}, SGD, {"momentum": 0.7, "weight_decay": 0.2, "bias_lr_scale": 1.0}),
+        ({"optimizer": "adam", "weight_decay": 0.0}, Adam, {"weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999}),
+        ({"optimizer": "adamw", "weight_decay": 0.3}, Adam, {"weight_decay": 0.3}),
+        ({"optimizer": "muon", "muon_rate": 0.1, "learning_rate": 0.5, "bias_lr_scale": 4.0}, Muon,
+         {"rate_ratio": 0.2, "bias_lr_scale": 4.0}),
+    ],
+)  # fmt: skip
+def test_the_optimizer_is_the_one_that_the_settings_name(settings, kind, expected):
+    optimizer = build.build_optimizer(replace(Settings(), **settings), weights())
+    assert type(optimizer) is kind
+    assert {name: getattr(optimizer, name) for name in expected} == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])
-def test_orthogonalized_is_near_the_polar_factor(shape):
-    """The directions are those of U V', and every singular value that is not small is near 1."""
-    g = normal(*shape)
-    found = optimizers.orthogonalized(tf.constant(g)).numpy()
-    u, s, vt = np.linalg.svd(g, full_matrices=False)
-    made = u.T @ found @ vt.T
-    np.testing.assert_allclose(made, np.diag(np.diag(made)), atol=1e-12)
-    strong = np.diag(made)[s > np.linalg.norm(s) / 50]
-    assert len(strong) >= 8 and 0.68 < strong.min() and strong.max() < 1.21
+@pytest.mark.parametrize(
+    ("name", "rate", "decay"), [("sgd", 0.04, 1e-3), ("adam", 1e-3, 0.0), ("adamw", 1e-3, 0.01), ("muon", 2.0, 1e-3)]
+)
+def test_an_optimizer_that_is_named_brings_its_own_rate_and_decay(name, rate, decay):
+    settings = parse(["--optimizer", name]).settings
+    assert (settings.learning_rate, settings.weight_decay) == (rate, decay)
+    settings = parse(["--optimizer", name, "--learning-rate", "0.5"]).settings
+    assert (settings.learning_rate, settings.weight_decay) == (0.5, decay), "what is given is taken"
 
 
-def test_orthogonalized_keeps_weak_directions_short():
-    """What it makes of each singular value, from a fiftieth of the whole on and below."""
-    shares = np.array([0.9, 0.3, 0.1, 0.05, 0.02, 0.002, 0.0001])  # of |X|, nearly
-    u, _ = np.linalg.qr(normal(7, 7))
-    v, _ = np.linalg.qr(normal(20, 7, seed=1))
-    matrix = u * (shares / np.linalg.norm(shares)) @ v.T
-    made = np.diag(u.T @ optimizers.orthogonalized(tf.constant(5.0 * matrix)).numpy() @ v)
-    assert np.all((0.68 < made[:5]) & (made[:5] < 1.21))
-    assert made[5] < 0.1 and made[6] < 0.01
-
-
-def test_muon_by_its_formula():
-    """Convolutions, without decay, are brought to length sqrt(Cout) and step orthogonally; the rest is SGD."""
-    parameters = [tf.Variable(normal(3, 3, 4, 6)), tf.Variable(normal(5, 2)), tf.Variable(normal(6))]
-    muon = optimizers.Muon(parameters, momentum=0.6, weight_decay=0.1, bias_lr_scale=4.0, rate_ratio=0.4)
-    sgd = SGD([tf.Variable(w) for w in parameters[1:]], 0.6, 0.1, bias_lr_scale=4.0)
-    velocity = np.zeros((3, 3, 4, 6))
-    for step in range(1, 4):
-        g = [tf.constant(normal(*w.shape, seed=10 * step + k)) for k, w in enumerate(parameters)]
-        d, expected = muon.updates(g, 0.5, tf.constant(step)), sgd.updates(g[1:], 0.5, tf.constant(step))
-        for one, other in zip(d[1:], expected):
-            np.testing.assert_array_equal(one, other)
-        w = parameters[0].numpy()
-        velocity = 0.6 * velocity + g[0].numpy()  # no weight decay here: orthogonalised it would drown the gradient
-        direction = (g[0].numpy() + 0.6 * velocity).reshape(36, 6).T
-        step_rows = optimizers.orthogonalized(tf.constant(direction)).numpy()
-        new = w * np.sqrt(6) / np.linalg.norm(w) - 0.4 * 0.5 * step_rows.T.reshape(3, 3, 4, 6)
-        np.testing.assert_allclose(w + d[0].numpy(), new, rtol=1e-9, atol=1e-12)
-        for weight, update in zip(parameters, d):
-            weight.assign_add(update)
-        for weight, update in zip(sgd.parameters, expected):
-            weight.assign_add(update)
-
-
-def test_shifts_take_longer_steps():
-    """The same gradient: a vector moves bias_lr_scale times as far as it does at 1, a kernel as far."""
-    steps = {}
+def test_biases_take_larger_steps():
+    """The same gradient: a bias changes by bias_lr_scale times as much, a kernel by as much."""
+    updates = {}
     for rate in (1.0, 64.0):
         optimizer = SGD(weights(), MOMENTUM, 0.0, bias_lr_scale=rate)
-        steps[rate] = optimizer.updates(gradients(optimizer.parameters, 1), RATE, tf.constant(1))
-    for slow, long in zip(steps[1.0], steps[64.0]):
-        np.testing.assert_allclose(long, slow * (64 if slow.shape.rank < 2 else 1), rtol=1e-12)
+        updates[rate] = optimizer.updates(
+            list(map(tf.constant, gradients(optimizer.parameters, 1))), RATE, tf.constant(1)
+        )
+    for small, large in zip(updates[1.0], updates[64.0]):
+        np.testing.assert_allclose(large, small * (64 if small.shape.rank < 2 else 1), rtol=1e-12)

@@ -20,7 +20,7 @@ def test_a_key_is_the_seed_and_the_checksum_of_the_name():
 
 
 def test_the_numbers_are_the_ones_that_were_always_drawn():
-    """Philox is defined to the bit: on any machine, seed 0 starts every run where it always started."""
+    """Philox is defined to the bit: on any machine, seed 0 has the same numbers in every version."""
     key = stream(0, "conv1/kernel")
     np.testing.assert_array_equal(integers(key, [6], 1000), [617, 363, 511, 476, 393, 88])
     np.testing.assert_array_equal(at_step(key, 1), [1919026617, 1])
@@ -29,7 +29,7 @@ def test_the_numbers_are_the_ones_that_were_always_drawn():
 
 
 @given(seeds, steps)
-def test_the_same_words_draw_the_same_numbers(seed, step):
+def test_the_same_arguments_draw_the_same_numbers(seed, step):
     one, other = (uniform(at_step(stream(seed, "a"), step), [8]) for _ in range(2))
     np.testing.assert_array_equal(one, other)
 
@@ -43,7 +43,7 @@ def test_another_seed_name_or_step_draws_other_numbers(seed, step):
     assert len(draws) == 4
 
 
-def test_no_two_streams_of_a_run_share_a_key():
+def test_no_two_streams_of_a_run_have_the_same_key():
     names = {"shuffle", "flip", "crop"}
     for build in model.NETWORKS.values():
         for layer in build():
@@ -74,15 +74,15 @@ def test_integers_take_every_value_below_the_limit():
     assert np.all(np.abs(np.bincount(draws) - 2_000) < 200) and draws.max() == 4
 
 
-@pytest.mark.parametrize("deviation", [0.1, 3.0])
-def test_normal_has_the_deviation_it_was_given(std):
+@pytest.mark.parametrize("std", [0.1, 3.0])
+def test_normal_has_the_standard_deviation_it_was_given(std):
     draws = normal(stream(0, "a"), [100_000], std, tf.float32).numpy()
     assert draws.std() == pytest.approx(std, rel=0.02)
     assert draws.mean() == pytest.approx(0, abs=0.02 * std)
     assert np.mean(np.abs(draws) < std) == pytest.approx(0.6827, abs=0.01)
 
 
-def test_float64_starts_where_float32_does():
+def test_float64_draws_are_those_of_float32():
     key = stream(0, "a")
     np.testing.assert_array_equal(normal(key, [50], 0.3, tf.float64), normal(key, [50], 0.3, tf.float32).numpy())
     assert normal(key, [1], 0.3, tf.float64).dtype == tf.float64

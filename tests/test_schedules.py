@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from core.schedules import warmup_then_decay
 
-totals, shares = st.integers(1, 5_000), st.floats(0, 0.99)
+totals, fractions = st.integers(1, 5_000), st.floats(0, 0.99)
 
 
 def rates(total: int, peak: float, warmup: float, final: float) -> np.ndarray:
@@ -32,21 +32,21 @@ def test_a_run_of_one_step_takes_it_at_the_peak():
     np.testing.assert_allclose(rates(1, 0.3, 0.5, 0.0), [0.3], rtol=1e-6)
 
 
-@given(totals, st.floats(1e-6, 10), shares, st.floats(0, 1))
+@given(totals, st.floats(1e-6, 10), fractions, st.floats(0, 1))
 def test_up_to_the_peak_once_and_down_again(total, peak, warmup, final):
     rate = rates(total, peak, warmup, final)
-    climb = max(round(warmup * total), 1)
+    rising = max(round(warmup * total), 1)
     assert rate.dtype == np.float32 and np.all(np.isfinite(rate))
-    assert np.all(rate > 0), "every step moves, the last one too"
+    assert np.all(rate > 0), "every step changes the weights, the last one too"
     assert np.all(rate <= peak * (1 + 1e-6)), "never above the peak"
-    assert rate[climb - 1] == pytest.approx(peak, rel=1e-6), "the peak is reached where warm-up ends"
-    assert rate[0] == pytest.approx(peak / climb, rel=1e-6)
-    assert np.all(np.diff(rate[:climb]) > 0) and np.all(np.diff(rate[climb - 1 :]) <= 0)
-    fall = total - climb + 1
+    assert rate[rising - 1] == pytest.approx(peak, rel=1e-6), "the peak is reached where warm-up ends"
+    assert rate[0] == pytest.approx(peak / rising, rel=1e-6)
+    assert np.all(np.diff(rate[:rising]) > 0) and np.all(np.diff(rate[rising - 1 :]) <= 0)
+    fall = total - rising + 1
     assert rate[-1] == pytest.approx(peak * (final + (1 - final) / fall), rel=1e-4)
 
 
-@given(totals, shares, st.data())
+@given(totals, fractions, st.data())
 def test_a_step_alone_traced_or_among_others_has_the_same_rate(total, warmup, data):
     """A pure function of the step: what a resumed run relies on."""
     step = data.draw(st.integers(1, total))

@@ -37,5 +37,5 @@ def each_window(x: np.ndarray, size: int, stride: int, padding: str, fill: float
 def by_windows(function, x: np.ndarray, size: int, stride: int, padding: str, fill: float = 0.0) -> np.ndarray:
     """`function` of every window ([N,size,size,C] -> [N,C']) as [N,H',W',C']."""
     outputs = {(i, j): function(window) for i, j, window in each_window(x, size, stride, padding, fill)}
-    rows, columns = (1 + max(place) for place in zip(*outputs))
+    rows, columns = (1 + max(indices) for indices in zip(*outputs))
     return np.stack([np.stack([outputs[i, j] for j in range(columns)], axis=1) for i in range(rows)], axis=1)

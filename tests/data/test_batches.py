@@ -6,12 +6,12 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data import batches
+from core.data import DataError, batches
 from core.data.batches import Batches, in_order, standardize
-from core.data import STD, DataError, MEAN
+from core.data.data_set import MEAN, STD
 from core.settings.settings import Settings
 
-PLAIN = Settings(batch_size=50)  # four batches an epoch of the 200 pictures
+PLAIN = Settings(batch_size=50)  # four batches an epoch of the 200 images
 
 
 def indices(data, settings, steps) -> np.ndarray:
@@ -21,7 +21,7 @@ def indices(data, settings, steps) -> np.ndarray:
 
 
 @pytest.mark.parametrize("batch_size", [1, 50, 200])
-def test_an_epoch_sees_every_picture_once(small_data, batch_size):
+def test_an_epoch_takes_every_image_once(small_data, batch_size):
     per_epoch = 200 // batch_size
     seen = indices(small_data, replace(PLAIN, batch_size=batch_size), range(1, per_epoch + 1))
     assert sorted(seen) == list(range(200))
@@ -31,14 +31,14 @@ def test_epochs_have_orders_of_their_own(small_data):
     epochs = indices(small_data, PLAIN, range(1, 41)).reshape(10, 200)
     for epoch in epochs:
         assert sorted(epoch) == list(range(200))
-    # Two unrelated orders agree at about one place of 200; and neither is the order on disk.
+    # Two unrelated orders agree at about one index of 200; and neither is the order on disk.
     for k, epoch in enumerate(epochs):
         assert np.sum(epoch == np.arange(200)) < 10
         assert all(np.sum(epoch == other) < 10 for other in epochs[:k])
 
 
 @pytest.mark.parametrize(("batch_size", "left_out"), [(30, 20), (150, 50), (199, 1)])
-def test_what_does_not_fill_a_batch_sits_the_epoch_out(small_data, batch_size, left_out):
+def test_what_does_not_fill_a_batch_is_skipped_in_that_epoch(small_data, batch_size, left_out):
     settings = replace(PLAIN, batch_size=batch_size)
     per_epoch = Batches(small_data, settings).steps_per_epoch
     assert per_epoch == 200 // batch_size
@@ -49,8 +49,8 @@ def test_what_does_not_fill_a_batch_sits_the_epoch_out(small_data, batch_size, l
 
 @given(st.integers(1, 2**31 - 1), st.integers(0, 2**31 - 1))
 def test_a_batch_is_a_function_of_seed_and_step(small_data, step, seed):
-    """Nobody has to have asked for the steps before; and the traced rule is the same rule."""
-    settings = replace(PLAIN, seed=seed, flip=True, crop=2)
+    """Whichever steps were asked for before."""
+    settings = replace(PLAIN, seed=seed, flip="random", crop=2)
     images, labels = Batches(small_data, settings).batch(tf.constant(step))
     assert images.shape == (50, 32, 32, 3) and images.dtype == tf.uint8 and labels.dtype == tf.int32
     other = Batches(small_data, settings)
@@ -59,8 +59,8 @@ def test_a_batch_is_a_function_of_seed_and_step(small_data, step, seed):
         np.testing.assert_array_equal(a, b)
 
 
-def test_the_traced_rule_is_the_same_rule(small_data):
-    cutter = Batches(small_data, replace(PLAIN, flip=True, crop=2))
+def test_compiled_it_is_the_same_function(small_data):
+    cutter = Batches(small_data, replace(PLAIN, flip="random", crop=2))
     traced = tf.function(cutter.batch, [tf.TensorSpec([], tf.int32)], autograph=False)
     for step in (1, 4, 5, 1000):
         for a, b in zip(traced(tf.constant(step)), cutter.batch(tf.constant(step))):
@@ -73,7 +73,7 @@ def test_another_seed_is_another_order(small_data, seed):
     assert np.sum(one == other) < 10
 
 
-def test_pictures_keep_their_labels(small_data):
+def test_images_keep_their_labels(small_data):
     cutter = Batches(small_data, PLAIN)
     for step in (1, 2, 7):
         chosen = cutter.indices(tf.constant(step)).numpy()
@@ -82,9 +82,9 @@ def test_pictures_keep_their_labels(small_data):
         np.testing.assert_array_equal(labels, small_data.train_labels[chosen])
 
 
-def test_augmentation_changes_pictures_and_neither_order_nor_labels(small_data):
+def test_augmentation_changes_images_and_neither_order_nor_labels(small_data):
     plain, plain_labels = Batches(small_data, PLAIN).batch(tf.constant(3))
-    for change in ({"flip": True}, {"crop": 2}):
+    for change in ({"flip": "random"}, {"crop": 2}):
         images, labels = Batches(small_data, replace(PLAIN, **change)).batch(tf.constant(3))
         np.testing.assert_array_equal(labels, plain_labels)
         changed = np.any(images.numpy() != plain.numpy(), axis=(1, 2, 3))
@@ -93,12 +93,15 @@ def test_augmentation_changes_pictures_and_neither_order_nor_labels(small_data):
 
 def test_flip_draws_the_same_whether_or_not_there_is_a_crop(small_data, monkeypatch):
     keys = []
-    monkeypatch.setattr(batches.augment, "flip", lambda images, key: keys.append(key.numpy().tolist()) or images)
-    monkeypatch.setattr(
-        batches.augment, "crop", lambda images, key, pixels: keys.append(key.numpy().tolist()) or images
-    )
-    Batches(small_data, replace(PLAIN, flip=True)).batch(tf.constant(3))
-    Batches(small_data, replace(PLAIN, flip=True, crop=2)).batch(tf.constant(3))
+
+    def noted(images, key, *pixels):
+        keys.append(key.numpy().tolist())
+        return images
+
+    monkeypatch.setattr(batches.augmentation, "random_flip", noted)
+    monkeypatch.setattr(batches.augmentation, "random_crop", noted)
+    Batches(small_data, replace(PLAIN, flip="random")).batch(tf.constant(3))
+    Batches(small_data, replace(PLAIN, flip="random", crop=2)).batch(tf.constant(3))
     flip_alone, flip, crop = keys
     assert flip_alone == flip != crop
 
@@ -121,10 +124,20 @@ def test_standardize_by_hand():
     np.testing.assert_allclose(white, [0.5086 / 0.2470, 0.5178 / 0.2435, 0.5535 / 0.2616], rtol=1e-6)
 
 
-@pytest.mark.parametrize(("piece", "pieces"), [(7, 15), (100, 1), (25, 4), (1000, 1)])
-def test_in_order_drops_nothing(small_data, monkeypatch, piece, pieces):
-    monkeypatch.setattr(batches, "EVALUATION_BATCH", piece)
+@pytest.mark.parametrize(("size", "count"), [(7, 15), (100, 1), (25, 4), (1000, 1)])
+def test_in_order_drops_nothing(small_data, monkeypatch, size, count):
+    monkeypatch.setattr(batches, "EVALUATION_BATCH", size)
     parts = list(in_order(small_data.test_images, small_data.test_labels))
-    assert len(parts) == pieces
+    assert len(parts) == count
     np.testing.assert_array_equal(np.concatenate([images for images, _ in parts]), small_data.test_images)
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in parts]), small_data.test_labels)
+
+
+@pytest.mark.parametrize("batch_size", [50, 30])
+def test_the_epoch_of_a_step(small_data, batch_size):
+    """Steps and epochs both count from 1; as numbers and as tensors."""
+    cutter = Batches(small_data, replace(PLAIN, batch_size=batch_size))
+    per_epoch = 200 // batch_size
+    expected = [epoch for epoch in (1, 2, 3) for _ in range(per_epoch)]
+    assert [cutter.epoch(step) for step in range(1, 3 * per_epoch + 1)] == expected
+    np.testing.assert_array_equal(cutter.epoch(tf.range(1, 3 * per_epoch + 1)), expected)

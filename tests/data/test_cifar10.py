@@ -6,21 +6,22 @@ import os
 import tarfile
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from core import data
-from core.data import DataError
+from core.data import DataError, cifar10, loading
+from core.data.data_set import statistics_of
 
-ALL_FILES = [*data.TRAIN_FILES, data.TEST_FILE]
+ALL_FILES = [*cifar10.TRAIN_FILES, cifar10.TEST_FILE]
 
 
 def records(k: int) -> np.ndarray:
     """The k-th file: [10000,3073] bytes, 1,000 of each label in a random order, random pixels."""
     random = np.random.default_rng(k)
-    rows = random.integers(0, 256, (data.RECORDS, data.RECORD_BYTES), np.uint8)
-    rows[:, 0] = random.permutation(np.arange(data.RECORDS) % 10)
+    rows = random.integers(0, 256, (cifar10.RECORDS, cifar10.RECORD_BYTES), np.uint8)
+    rows[:, 0] = random.permutation(np.arange(cifar10.RECORDS) % 10)
     return rows
 
 
@@ -36,7 +37,7 @@ def whole():
 @pytest.fixture
 def linked(whole, tmp_path):
     """The same as links, one of which a test may replace."""
-    folder = tmp_path / data.FOLDER
+    folder = tmp_path / cifar10.FOLDER
     folder.mkdir()
     for file in ALL_FILES:
         (folder / file).symlink_to(whole / file)
@@ -51,15 +52,15 @@ def replace(path: Path, content: bytes) -> None:
 def refusal(folder: Path) -> str:
     """The one line with which the reader refuses the folder."""
     with pytest.raises(DataError) as refused:
-        data.read_cifar10(folder)
+        cifar10.read_cifar10(folder)
     message = str(refused.value)
     assert "\n" not in message and str(folder) in message
     return message
 
 
-def test_what_is_read_is_what_the_files_say(whole):
-    read = data.read_cifar10(whole)
-    assert read.name == read.title == "cifar10" and read.class_names[3] == "cat"
+def test_what_is_read_is_what_is_in_the_files(whole):
+    read = cifar10.read_cifar10(whole)
+    assert read.name == "cifar10" and read.title == "cifar10 (unverified)" and read.class_names[3] == "cat"
     assert read.train_images.shape == (50_000, 32, 32, 3) and read.train_images.dtype == np.uint8
     assert read.test_images.shape == (10_000, 32, 32, 3) and read.test_labels.dtype == np.int32
     row = records(1)[7]  # image 10,007: the eighth of the second file
@@ -98,9 +99,9 @@ def test_a_label_that_is_none_is_named_with_its_record(linked, record, label):
 
 
 @pytest.mark.parametrize(("file", "part", "each"), [(4, "training", "5,000"), (5, "test", "1,000")])
-def test_a_class_with_too_many_pictures_is_named(linked, file, part, each):
+def test_a_class_with_too_many_images_is_named(linked, file, part, each):
     rows = records(file)
-    rows[np.argmin(rows[:, 0]), 0] = 3  # a cat in the place of an airplane
+    rows[np.argmin(rows[:, 0]), 0] = 3  # a cat instead of an airplane
     replace(linked / ALL_FILES[file], rows.tobytes())
     assert f"expected {each} {part} images of class 0 (airplane), found " in refusal(linked)
 
@@ -113,7 +114,7 @@ def test_a_file_that_may_not_be_read_is_named(linked, monkeypatch):
     assert f"{linked / ALL_FILES[0]}: cannot be read (Permission denied); check its permissions" in refusal(linked)
 
 
-def test_a_folder_in_the_place_of_a_file_is_named(linked):
+def test_a_folder_instead_of_a_file_is_named(linked):
     (linked / ALL_FILES[0]).unlink()
     (linked / ALL_FILES[0]).mkdir()
     assert "cannot be read (Is a directory)" in refusal(linked)
@@ -123,51 +124,75 @@ def test_a_folder_in_the_place_of_a_file_is_named(linked):
 def test_damaged_files_are_an_error_even_for_auto(linked, name):
     replace(linked / ALL_FILES[2], b"half")
     with pytest.raises(DataError, match=r"data_batch_3\.bin: truncated"):
-        data.load(name, str(linked.parent))
+        loading.load(name, str(linked.parent))
 
 
-# Where it is looked for.
+@pytest.mark.parametrize(
+    ("verified", "title"),
+    [
+        (None, "cifar10 (unverified)"),
+        ("same", "cifar10"),
+        ("other", "cifar10 (altered)"),
+        (b"\xff", "cifar10 (unverified)"),
+    ],
+)
+def test_the_title_says_whether_the_bytes_are_the_official_ones(linked, verified, title):
+    """The download leaves the fingerprint of the official files beside them; the files may have changed since."""
+    fingerprint = cifar10.read_cifar10(linked).fingerprint
+    content = {None: None, "same": fingerprint.encode() + b"\n", "other": b"0" * 64}.get(verified, verified)
+    if content is not None:
+        (linked / cifar10.VERIFIED).write_bytes(content)
+    assert cifar10.read_cifar10(linked).title == title
+
+
+def test_a_known_copy_is_named(tmp_path):
+    [(fingerprint, name)] = cifar10.COPIES.items()
+    assert cifar10.origin_of(tmp_path, fingerprint) == name
+
+
+# Where it is searched for.
 
 
 @pytest.fixture
-def places(tmp_path, monkeypatch):
-    """Three places, each with a file that looks like the data: --data-dir, $CIFAR10_DIR, the project's data/."""
-    for place in ("named", "environment", "project/data"):
-        (tmp_path / place / data.FOLDER).mkdir(parents=True)
-        (tmp_path / place / data.FOLDER / data.TEST_FILE).touch()
+def folders(tmp_path, monkeypatch):
+    """Three folders, each with a file that looks like the data: --data-dir, $CIFAR10_DIR, the project's data/."""
+    for folder in ("named", "environment", "project/data"):
+        (tmp_path / folder / cifar10.FOLDER).mkdir(parents=True)
+        (tmp_path / folder / cifar10.FOLDER / cifar10.TEST_FILE).touch()
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path / "environment"))
-    monkeypatch.setattr(data, "PROJECT", tmp_path / "project")
+    for module in (cifar10, loading):
+        monkeypatch.setattr(module, "PROJECT", tmp_path / "project")
     return tmp_path
 
 
-def test_the_order_of_the_search(places, monkeypatch):
+def test_the_order_of_the_search(folders, monkeypatch):
     def found(data_dir=""):
-        return data.find_cifar10(data_dir).relative_to(places).parts[0]
+        return cifar10.find_cifar10(data_dir).relative_to(folders).parts[0]
 
-    assert found(str(places / "named")) == "named"
+    assert found(str(folders / "named")) == "named"
     assert found() == "environment"
-    (places / "environment" / data.FOLDER / data.TEST_FILE).unlink()
+    (folders / "environment" / cifar10.FOLDER / cifar10.TEST_FILE).unlink()
     assert found() == "project"
     monkeypatch.delenv("CIFAR10_DIR")
     assert found() == "project"
-    (places / "project/data" / data.FOLDER / data.TEST_FILE).unlink()
-    assert data.find_cifar10("") is None
+    (folders / "project/data" / cifar10.FOLDER / cifar10.TEST_FILE).unlink()
+    assert cifar10.find_cifar10("") is None
 
 
-def test_the_folder_of_the_files_itself_may_be_named(places):
-    assert data.find_cifar10(str(places / "named" / data.FOLDER)) == places / "named" / data.FOLDER
+def test_the_folder_of_the_files_itself_may_be_named(folders):
+    assert cifar10.find_cifar10(str(folders / "named" / cifar10.FOLDER)) == folders / "named" / cifar10.FOLDER
 
 
-def test_a_named_folder_is_the_only_one_looked_into(places):
-    (places / "empty").mkdir()
-    assert data.find_cifar10(str(places / "empty")) is None
+def test_a_named_folder_is_the_only_one_searched(folders):
+    (folders / "empty").mkdir()
+    assert cifar10.find_cifar10(str(folders / "empty")) is None
 
 
 @pytest.mark.parametrize("name", ["nowhere", "file"])
-def test_a_named_folder_that_is_none_is_an_error(places, name):
-    (places / "file").touch()
+def test_a_named_folder_that_is_none_is_an_error(folders, name):
+    (folders / "file").touch()
     with pytest.raises(DataError, match=f"--data-dir .*{name}: no such folder; name the one that holds"):
-        data.load("auto", str(places / name))
+        loading.load("auto", str(folders / name))
 
 
 # The download, from an archive on this disk.
@@ -187,7 +212,7 @@ def member(name: str, content: bytes = b"few bytes", kind: bytes = tarfile.REGTY
     return info, content if kind == tarfile.REGTYPE else b""
 
 
-GOOD = [member(f"{data.FOLDER}/{file}", file.encode()) for file in ALL_FILES]
+GOOD = [member(f"{cifar10.FOLDER}/{file}", file.encode()) for file in ALL_FILES]
 
 
 @pytest.fixture
@@ -196,27 +221,30 @@ def offer(tmp_path, monkeypatch):
 
     def serve(members, checksum=None):
         archive = archive_of(members, tmp_path / "served.tar.gz")
-        monkeypatch.setattr(data, "ARCHIVE_URL", archive.as_uri())
-        monkeypatch.setattr(data, "ARCHIVE_SHA256", checksum or hashlib.sha256(archive.read_bytes()).hexdigest())
-        return tmp_path / "place"
+        monkeypatch.setattr(cifar10, "ARCHIVE_URL", archive.as_uri())
+        monkeypatch.setattr(cifar10, "ARCHIVE_SHA256", checksum or hashlib.sha256(archive.read_bytes()).hexdigest())
+        return tmp_path / "target"
 
     monkeypatch.delenv("CIFAR10_DIR", raising=False)
+    monkeypatch.setattr(cifar10, "read_cifar10", lambda folder: SimpleNamespace(fingerprint="of these files"))
     return serve
 
 
-def test_a_download_leaves_the_six_files_and_nothing_else(offer):
-    place = offer(GOOD)
-    folder = data.download_cifar10(place)
-    assert folder == place / data.FOLDER
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {file: file.encode() for file in ALL_FILES}
-    assert [path.name for path in place.iterdir()] == [data.FOLDER]
+def test_a_download_leaves_the_six_files_and_their_fingerprint(offer):
+    target = offer(GOOD)
+    folder = cifar10.download_cifar10(target)
+    assert folder == target / cifar10.FOLDER
+    content = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert content.pop(cifar10.VERIFIED) == b"of these files\n"
+    assert content == {file: file.encode() for file in ALL_FILES}
+    assert [path.name for path in target.iterdir()] == [cifar10.FOLDER]
 
 
 def test_a_download_with_another_checksum_is_deleted_unopened(offer):
-    place = offer(GOOD, checksum="0" * 64)
+    target = offer(GOOD, checksum="0" * 64)
     with pytest.raises(DataError, match=r"does not have the SHA-256 of CIFAR-10 \(0{16}\.\.\.\).*--data-dir"):
-        data.download_cifar10(place)
-    assert list(place.iterdir()) == []
+        cifar10.download_cifar10(target)
+    assert list(target.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -224,14 +252,14 @@ def test_a_download_with_another_checksum_is_deleted_unopened(offer):
     [
         member("../escaped", b"out"),
         member("/tmp/escaped", b"out"),
-        member(f"{data.FOLDER}/../../escaped", b"out"),
-        member(f"{data.FOLDER}/extra", kind=tarfile.SYMTYPE, target="/etc"),
+        member(f"{cifar10.FOLDER}/../../escaped", b"out"),
+        member(f"{cifar10.FOLDER}/extra", kind=tarfile.SYMTYPE, target="/etc"),
     ],
 )
 def test_a_hostile_member_is_never_written(offer, hostile, tmp_path):
-    place = offer([hostile, *GOOD])
-    data.download_cifar10(place)
-    assert sorted(path.name for path in place.rglob("*") if path.is_file()) == sorted(ALL_FILES)
+    target = offer([hostile, *GOOD])
+    cifar10.download_cifar10(target)
+    assert sorted(path.name for path in target.rglob("*") if path.is_file()) == sorted([*ALL_FILES, cifar10.VERIFIED])
     assert not list(tmp_path.rglob("escaped")) and not Path("/tmp/escaped").exists()
 
 
@@ -246,9 +274,9 @@ def test_a_hostile_member_is_never_written(offer, hostile, tmp_path):
     ],
 )
 def test_an_archive_without_one_of_the_files_is_refused(offer, instead):
-    place = offer([instead, *GOOD[1:]])
+    target = offer([instead, *GOOD[1:]])
     with pytest.raises(DataError, match="not the CIFAR-10 archive"):
-        data.download_cifar10(place)
+        cifar10.download_cifar10(target)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive at all", "half"])
@@ -256,66 +284,68 @@ def test_what_is_no_archive_is_refused(tmp_path, content):
     archive = archive_of([(info, os.urandom(100_000)) for info, _ in GOOD], tmp_path / "archive.tar.gz")
     archive.write_bytes(archive.read_bytes()[:150_000] if content == "half" else content)
     with pytest.raises(DataError, match="not the CIFAR-10 archive"):
-        data.unpack(archive, tmp_path / "there")
+        cifar10.unpack(archive, tmp_path / "there")
 
 
 def test_no_network_is_an_error_for_cifar10_and_a_notice_for_auto(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("CIFAR10_DIR", raising=False)
-    monkeypatch.setattr(data, "ARCHIVE_URL", "http://127.0.0.1:9/cifar-10-binary.tar.gz")  # nobody listens there
+    monkeypatch.setattr(cifar10, "ARCHIVE_URL", "http://127.0.0.1:9/cifar-10-binary.tar.gz")  # nobody listens there
     with pytest.raises(DataError, match="CIFAR-10 could not be fetched") as refused:
-        data.load("cifar10", str(tmp_path))
+        loading.load("cifar10", str(tmp_path))
     assert "--data-dir" in str(refused.value) and "\n" not in str(refused.value)
-    fallback = data.load("auto", str(tmp_path))
+    fallback = loading.load("auto", str(tmp_path))
     assert fallback.name == "shapes10" and "could not be fetched" in fallback.notice
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(data.os, "access", lambda *_: False)
-    with pytest.raises(DataError, match=r"could not be fetched into .*place \(this folder is read-only\)"):
-        data.download_cifar10(tmp_path / "place")
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10.os, "access", lambda *_: False)
+    with pytest.raises(DataError, match=r"could not be fetched into .*target \(this folder is read-only\)"):
+        cifar10.download_cifar10(tmp_path / "target")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="could not be fetched into"):
-        data.download_cifar10(tmp_path / "file")
+        cifar10.download_cifar10(tmp_path / "file")
 
 
 # shapes10 and the hold-out.
 
 
 def test_shapes10_is_asked_for_by_name_and_needs_no_file(monkeypatch):
-    monkeypatch.setattr(data, "find_cifar10", lambda _: pytest.fail("shapes10 looks for no file"))
-    drawn = data.load("shapes10")
+    monkeypatch.setattr(loading, "find_cifar10", lambda _: pytest.fail("shapes10 needs no file"))
+    drawn = loading.load("shapes10")
     assert drawn.name == drawn.title == "shapes10" and drawn.notice == ""
     assert (len(drawn.train_images), len(drawn.test_images)) == (10_000, 2_000)
-    # Written down when the data set was drawn for the first time: a changed pen would spoil every comparison.
+    # Written down when the data set was drawn for the first time: another drawing would spoil every comparison.
     assert drawn.fingerprint == "2788ba27200fac84d3d6a9fea8f01226994ae3da2c8b7d518542b97ede5558f2"
 
 
 def test_the_holdout_is_the_last_tenth_of_the_training_images(whole, small_data, monkeypatch):
-    full, held = data.read_cifar10(whole), data.load("cifar10", str(whole), holdout=True)
+    full, held = cifar10.read_cifar10(whole), loading.load("cifar10", str(whole), holdout=True)
     assert (len(held.train_images), len(held.test_images)) == (45_000, 5_000)
     np.testing.assert_array_equal(held.train_labels, full.train_labels[:45_000])
     np.testing.assert_array_equal(held.test_images, full.train_images[45_000:])
     np.testing.assert_array_equal(held.test_labels, full.train_labels[45_000:])
-    assert held.holdout and held.title == "cifar10, hold-out" and held.fingerprint == full.fingerprint
+    assert held.holdout and held.title == "cifar10 (unverified), hold-out" and held.fingerprint == full.fingerprint
 
-    monkeypatch.setitem(data.HOLDOUT_IMAGES, "shapes10", 20)
-    held = data.with_holdout(small_data, True)
+    monkeypatch.setitem(loading.HOLDOUT_IMAGES, "shapes10", 20)
+    held = loading.with_holdout(small_data, True)
     assert (len(held.train_images), len(held.test_images), held.title) == (180, 20, "shapes10, hold-out")
     np.testing.assert_array_equal(held.test_images, small_data.train_images[180:])
-    assert data.with_holdout(small_data, False) is small_data
+    assert loading.with_holdout(small_data, False) is small_data
 
 
-def test_the_census_finds_what_was_leaked(small_data):
-    """Counts by class, and test pictures that are byte for byte in the training set."""
+def test_the_statistics_count_test_images_in_training(small_data):
+    """Counts by class, and test images that are byte for byte in the training set."""
     d = small_data
-    honest = data.census(d.train_images, d.train_labels, d.test_images, d.test_labels, 10)
+    honest = statistics_of(d.train_images, d.train_labels, d.test_images, d.test_labels, 10)
     assert honest == {
         "train_class_counts": [20] * 10, "test_class_counts": [10] * 10, "test_images_in_training": 0,
     }  # fmt: skip
     leaked = np.concatenate([d.train_images, d.test_images[:7]])
     labels = np.concatenate([d.train_labels, d.test_labels[:7]])
-    assert data.census(leaked, labels, d.test_images, d.test_labels, 10)["test_images_in_training"] == 7
+    assert statistics_of(leaked, labels, d.test_images, d.test_labels, 10)["test_images_in_training"] == 7
     none_of_three = d.train_labels != 3
-    found = data.census(d.train_images[none_of_three], d.train_labels[none_of_three], d.test_images, d.test_labels, 10)
+    found = statistics_of(
+        d.train_images[none_of_three], d.train_labels[none_of_three], d.test_images, d.test_labels, 10
+    )
     assert found["train_class_counts"][3] == 0

@@ -7,7 +7,7 @@ from core.data import shapes10
 
 
 @pytest.mark.parametrize("each", [1, 7])
-def test_every_class_has_as_many_pictures(each):
+def test_every_class_has_as_many_images(each):
     images, labels = shapes10.draw(each, seed=3)
     assert images.shape == (10 * each, 32, 32, 3) and images.dtype == np.uint8 and labels.dtype == np.int32
     np.testing.assert_array_equal(np.bincount(labels), 10 * [each])
@@ -22,7 +22,7 @@ def test_the_same_seed_draws_the_same_bytes_and_another_seed_others():
 
 
 def test_the_bytes_are_the_ones_that_were_always_drawn():
-    """Runs on shapes10 are comparable over the years only if the pen never changes."""
+    """Runs on shapes10 are comparable over the years only if the drawing never changes."""
     images, labels = shapes10.draw(10, seed=0)
     assert (
         hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
@@ -30,14 +30,14 @@ def test_the_bytes_are_the_ones_that_were_always_drawn():
     )
 
 
-def test_no_two_pictures_are_alike_and_every_shape_can_be_seen():
+def test_no_two_images_are_alike_and_every_shape_can_be_seen():
     images, _ = shapes10.draw(20, seed=4)
     assert len({image.tobytes() for image in images}) == len(images)
     assert images.reshape(len(images), -1).std(axis=1).min() > 10
 
 
 @pytest.mark.parametrize("label", range(10))
-def test_a_mask_is_between_paper_and_ink_and_has_some_of_both(label):
+def test_a_mask_lies_between_background_and_foreground_and_has_some_of_both(label):
     ink = shapes10.mask(label, 50, np.random.default_rng(0))
     assert ink.shape == (50, 32, 32) and ink.dtype == np.float32
     assert ink.min() >= 0 and ink.max() <= 1

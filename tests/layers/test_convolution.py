@@ -13,7 +13,7 @@ PADDINGS = ["SAME", "VALID"]
 
 
 def double(in_channels, out_channels, *sizes, **options) -> Convolution:
-    """A convolution in float64 whose bias is not the zeros it starts with."""
+    """A convolution in float64 whose bias is not zero, its initial value."""
     layer = Convolution("conv", in_channels, out_channels, *sizes, **options, dtype=tf.float64)
     if layer.bias is not None:
         layer.bias.assign(normal(out_channels, seed=5))
@@ -43,7 +43,7 @@ def test_gradients_without_bias():
     assert_layer_gradients(layer, normal(2, 4, 4, 2))
 
 
-def test_a_kernel_turned_round_on_the_way_back_is_found():
+def test_a_kernel_turned_round_in_the_backward_pass_is_found():
     class Turned(Convolution):
         def __call__(self, x, training, step=None):
             turned = tf.nn.conv2d(x, self.kernel[::-1, ::-1], self.stride, self.padding)
@@ -74,14 +74,14 @@ def test_by_hand():
     layer = double(1, 1, 2, padding="VALID")
     layer.kernel.assign(np.reshape([1.0, 2.0, 3.0, 4.0], [2, 2, 1, 1]))
     layer.bias.assign([0.5])
-    # top left: 0*1 + 1*2 + 3*3 + 4*4 + 0.5 = 27.5; one place further, each of the ten is worth one more
+    # top left: 0*1 + 1*2 + 3*3 + 4*4 + 0.5 = 27.5; one position further, each of the ten is worth one more
     np.testing.assert_array_equal(layer(x, training=False)[0, :, :, 0], [[27.5, 37.5], [57.5, 67.5]])
 
 
 def test_padding_by_hand():
     layer = double(1, 1, 3, use_bias=False)
     layer.kernel.assign(np.ones([3, 3, 1, 1]))
-    # With ones everywhere an output counts the pixels its window sees: four in a corner, six at an edge.
+    # With ones everywhere an output counts the pixels in its window: four in a corner, six at an edge.
     counts = layer(tf.ones([1, 3, 3, 1], tf.float64), training=False)[0, :, :, 0]
     np.testing.assert_array_equal(counts, [[4, 6, 4], [6, 9, 6], [4, 6, 4]])
 
@@ -94,27 +94,6 @@ def test_channels_by_hand():
     np.testing.assert_array_equal(layer(x, training=False)[0, 0, 0], [3 + 2 * 4, 10 * 3 + 20 * 4 + 5])
 
 
-@pytest.mark.parametrize(("size", "rows", "columns"), [(3, 7, 5), (3, 3, 3), (5, 7, 9)])
-def test_skip_edge_leaves_out_the_last_row_and_column(size, rows, columns):
-    """And with a 2x2 pooling behind it nothing changes, neither forward nor on the way back."""
-    whole, skipping = double(2, 3, size), double(2, 3, size, skip_edge=True)
-    x = tf.constant(normal(2, rows, columns, 2))
-    np.testing.assert_allclose(skipping(x, True), whole(x, True)[:, :-1, :-1], rtol=1e-12, atol=1e-12)
-    assert skipping.output_shape((rows, columns, 2)) == (rows - 1, columns - 1, 3)
-    gradients = []
-    for layer in (whole, skipping):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = tf.nn.max_pool2d(layer(x, True), 2, 2, "VALID")
-        gradients.append(tape.gradient(y, [x, *layer.parameters], tf.constant(normal(*y.shape, seed=3))))
-    for ours, theirs in zip(*gradients):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
-
-
-def test_gradients_with_skip_edge():
-    assert_layer_gradients(double(2, 3, skip_edge=True), normal(2, 5, 3, 2), bound=SMOOTH)
-
-
 def test_work_by_hand():
     first = Convolution("conv1", 3, 32)  # the first of `classic`
     assert first.macs((32, 32, 3)) == 32 * 32 * 32 * 27 == 884_736
@@ -124,9 +103,9 @@ def test_work_by_hand():
     assert first.parameter_count == 896
 
 
-@pytest.mark.parametrize(("gain", "deviation"), [(math.sqrt(2), math.sqrt(2 / 576)), (1.0, 1 / 24)])
-def test_weights_start_with_the_deviation_of_he(gain, std):
-    layer = Convolution("conv", 64, 128, gain=gain)  # 73,728 weights: their deviation is known to 0.3 %
+@pytest.mark.parametrize(("gain", "std"), [(math.sqrt(2), math.sqrt(2 / 576)), (1.0, 1 / 24)])
+def test_weights_start_with_the_standard_deviation_of_he(gain, std):
+    layer = Convolution("conv", 64, 128, gain=gain)  # 73,728 weights: their standard deviation is known to 0.3 %
     kernel = layer.kernel.numpy()
     assert kernel.std() == pytest.approx(std, rel=0.02)
     assert abs(kernel.mean()) < 5 * std / math.sqrt(kernel.size)
@@ -138,46 +117,33 @@ def test_relu_after_he_keeps_the_size_of_the_signal():
     x = tf.constant(normal(4, 16, 16, 64))
     for k in range(4):
         x = Convolution(f"conv{k}", 64, 64, dtype=tf.float64)(tf.nn.relu(x), training=True)
-        inside = x[:, k + 1 : -k - 1, k + 1 : -k - 1]  # where no padding has been seen
+        inside = x[:, k + 1 : -k - 1, k + 1 : -k - 1]  # where no padding reaches
         assert 0.7 < float(tf.reduce_mean(tf.square(inside))) < 1.4
 
 
 @pytest.mark.parametrize(
-    ("shape", "args"),
+    ("shape", "parts"),
     [
         ((1, 8, 8, 4), ["layer 'conv7'", r"\[N,H,W,3\]", "in_channels=3", r"\[1, 8, 8, 4\]", "in_channels=4"]),
         ((1, 192), ["layer 'conv7'", r"\[N,H,W,3\]", r"\[1, 192\]", "change the layer before it"]),
         ((1, 4, 8, 3), ["layer 'conv7'", "5x5 window", "4x8", "padding='SAME'"]),
     ],
 )
-def test_a_wrong_input_is_named_with_the_way_out(shape, args):
+def test_a_wrong_input_is_named_with_the_way_out(shape, parts):
     layer = Convolution("conv7", 3, 8, 5, padding="VALID")
-    for word in args:
-        with pytest.raises(ValueError, match=word):
+    for part in parts:
+        with pytest.raises(ValueError, match=part):
             layer(tf.zeros(shape), training=True)
 
 
 @pytest.mark.parametrize(
-    ("options", "args"),
+    ("options", "sentence"),
     [
         ({"kernel_size": 0}, "size 0"),
         ({"stride": 0}, "stride 0"),
         ({"padding": "same"}, "'SAME' or 'VALID'.*'same'"),
-        ({"skip_edge": True, "padding": "VALID"}, "skip_edge goes with.*'VALID'"),
-        ({"skip_edge": True, "stride": 2}, "skip_edge goes with.*2 and 3"),
-        ({"skip_edge": True, "kernel_size": 2}, "skip_edge goes with.*1 and 2"),
     ],
 )
-def test_a_wrong_size_is_refused_when_the_layer_is_made(options, args):
-    with pytest.raises(ValueError, match=f"layer 'conv7': .*{args}"):
+def test_a_wrong_size_is_refused_when_the_layer_is_made(options, sentence):
+    with pytest.raises(ValueError, match=f"layer 'conv7': .*{sentence}"):
         Convolution("conv7", 3, 8, **options)
-
-
-@pytest.mark.parametrize("in_channels, out_channels", [(3, 5), (4, 4), (5, 3)])
-def test_identity_start_passes_the_input_on(in_channels, out_channels):
-    """The first channels of the output are those of the input, edges included; the others start as usual."""
-    layer = Convolution("conv", in_channels, out_channels, use_bias=False, identity=True, dtype=tf.float64)
-    usual = Convolution("conv", in_channels, out_channels, use_bias=False, dtype=tf.float64)
-    x, count = normal(2, 5, 4, in_channels), min(in_channels, out_channels)
-    np.testing.assert_allclose(layer(tf.constant(x), True)[..., :count], x[..., :count], atol=1e-15)
-    np.testing.assert_array_equal(layer.kernel[..., count:], usual.kernel[..., count:])

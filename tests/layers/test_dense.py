@@ -11,7 +11,7 @@ from core.layers import Dense
 
 
 def double(in_features, out_features, **options) -> Dense:
-    """A dense layer in float64 whose bias is not the zeros it starts with."""
+    """A dense layer in float64 whose bias is not zero, its initial value."""
     layer = Dense("dense", in_features, out_features, **options, dtype=tf.float64)
     if layer.bias is not None:
         layer.bias.assign(normal(out_features, seed=5))
@@ -34,7 +34,7 @@ def test_every_entry_of_every_gradient(use_bias):
     assert_layer_gradients(layer, normal(3, 5))
 
 
-def test_a_kernel_not_transposed_on_the_way_back_is_found():
+def test_a_kernel_not_transposed_in_the_backward_pass_is_found():
     class NotTransposed(Dense):
         def __call__(self, x, training, step=None):
             return with_gradient_of(x @ tf.transpose(self.kernel), super().__call__(x, training))
@@ -75,8 +75,8 @@ def test_work_by_hand():
 
 
 @pytest.mark.parametrize("gain", [math.sqrt(2), 0.1])
-def test_weights_start_with_the_deviation_of_he(gain):
-    layer = Dense("dense", 512, 128, gain=gain)  # 65,536 weights: their deviation is known to 0.3 %
+def test_weights_start_with_the_standard_deviation_of_he(gain):
+    layer = Dense("dense", 512, 128, gain=gain)  # 65,536 weights: their standard deviation is known to 0.3 %
     std = gain / math.sqrt(512)
     assert layer.kernel.numpy().std() == pytest.approx(std, rel=0.02)
     assert abs(layer.kernel.numpy().mean()) < 5 * std / 256

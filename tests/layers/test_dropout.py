@@ -19,7 +19,7 @@ def test_every_entry_of_the_gradient():
     assert_layer_gradients(Dropout("dropout", 0.4), normal(3, 6), step=tf.constant(7))
 
 
-@pytest.mark.parametrize("mistake", ["another mask on the way back", "not divided by 1 - rate"])
+@pytest.mark.parametrize("mistake", ["another mask in the backward pass", "not divided by 1 - rate"])
 def test_a_wrong_gradient_is_found(mistake):
     class Wrong(Dropout):
         def __call__(self, x, training, step=None):
@@ -59,7 +59,7 @@ def test_by_hand():
     np.testing.assert_array_equal(layer(x, True, tf.constant(1)), np.where(kept, [[12, -8, 32, 4, 20, 16, 28, 24]], 0))
 
 
-def test_at_test_time_nothing_happens():
+def test_in_evaluation_nothing_happens():
     x = tf.constant(normal(3, 4))
     assert Dropout("dropout", 0.5)(x, training=False) is x
     assert Dropout("dropout", 0.0)(x, training=True) is x
@@ -95,5 +95,5 @@ def test_a_rate_that_is_none_is_refused(rate):
         Dropout("drop3", rate)
 
 
-def test_it_costs_nothing_at_test_time():
+def test_it_costs_nothing_in_evaluation():
     assert Dropout("dropout", 0.5).flops((128,)) == 0

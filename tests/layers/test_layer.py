@@ -1,4 +1,4 @@
-"""What every layer promises, whatever it computes."""
+"""What holds for every layer, whatever it computes."""
 
 import functools
 
@@ -7,7 +7,9 @@ import pytest
 import tensorflow as tf
 from gradients import normal
 
-from core.layers import (AveragePooling, BatchNormalization, Convolution, Dense, Dropout, Flatten, GELU, Layer, MaxPooling, ReLU, Softmax)
+from core.layers import (
+    GELU, AveragePooling, BatchNormalization, Convolution, Dense, Dropout, Flatten, Layer, MaxPooling, ReLU, Softmax,
+)  # fmt: skip
 from core.layers.layer import window_positions
 
 STEP = tf.constant(3)
@@ -32,7 +34,7 @@ EVERY_LAYER = {
 
 
 def call(layer, training, x, step):
-    """The layer's output, the words in the order that lets `training` be filled in first."""
+    """The layer's output, the arguments in the order that lets `training` be filled in first."""
     return layer(x, training, step)
 
 
@@ -79,7 +81,7 @@ def test_bfloat16_goes_in_and_comes_out_and_the_weights_stay_float32(kind, train
 
 
 @every_layer
-def test_parameter_count_counts_what_the_optimizer_moves(kind):
+def test_parameter_count_counts_what_the_optimizer_changes(kind):
     layer = EVERY_LAYER[kind][0](tf.float32)
     assert layer.parameter_count == sum(v.numpy().size for v in layer.trainable_variables)
     assert {id(v) for v in layer.parameters} == {id(v) for v in layer.trainable_variables}

@@ -20,13 +20,13 @@ def test_every_entry_of_the_gradient_of_the_mean(case):
     assert_layer_gradients(AveragePooling("pool", *case), normal(2, 5, 4, 2), bound=SMOOTH)
 
 
-def test_a_maximum_that_shares_its_gradient_is_found():
-    class Shared(MaxPooling):
+def test_a_maximum_that_divides_its_gradient_is_found():
+    class Divided(MaxPooling):
         def __call__(self, x, training, step=None):
             return with_gradient_of(tf.nn.avg_pool2d(x, 2, 2, "VALID"), super().__call__(x, training))
 
     with pytest.raises(AssertionError, match="gradient d/dx"):
-        assert_layer_gradients(Shared("pool"), apart([1, 4, 4, 2]), bound=KINKED)
+        assert_layer_gradients(Divided("pool"), apart([1, 4, 4, 2]), bound=KINKED)
 
 
 def test_a_mean_that_hands_everyone_the_whole_gradient_is_found():

@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 from gradients import normal
 
-from core.layers import Scale
+from core.speed.scale import Scale
 
 
 def test_formula_and_gradient():

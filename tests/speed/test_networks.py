@@ -1,0 +1,75 @@
+"""The speed networks: their sizes, and what each of their settings changes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from gradients import normal
+
+from core import build
+from core.layers import GELU, Convolution, MaxPooling, ReLU
+from core.settings.recipes import RECIPES
+from core.settings.settings import SPEED_NETWORKS
+from core.speed.networks import WIDTHS, with_identity
+
+
+def built(recipe: str, images=None, **settings):
+    """The textbook layers of a speed recipe's network, some settings replaced."""
+    settings = {"kernels": "textbook", "micro_batches": 1} | settings
+    return build.build_network(dataclasses.replace(RECIPES[recipe], **settings), images=images)
+
+
+@pytest.mark.parametrize(("whitening_init", "kind", "learned"), [(True, "Whitening", 0), (False, "Convolution", 312)])
+def test_the_first_layer_is_computed_or_learned(whitening_init, kind, learned):
+    """Learned it has 24 filters of 2x2x3 numbers and 24 biases."""
+    first = built("fast", whitening_init=whitening_init).layers[0]
+    assert (type(first).__name__, first.parameter_count) == (kind, learned)
+    assert first.output_shape((32, 32, 3)) == (31, 31, 24)
+
+
+def test_airbench94_is_the_network_of_the_records():
+    """Jordan's 1,971,640 numbers less the 24 biases and the 288 filters of the whitening layer; 118.15 MMAC."""
+    network = built("fast", network="airbench94")
+    assert network.parameter_count == 1_971_640 - 24 - 288
+    assert round(sum(layer.macs(shape) for layer, shape in network.shapes()) / 1e6, 2) == 118.15
+
+
+@pytest.mark.parametrize("network", SPEED_NETWORKS)
+def test_the_speed_networks_differ_in_their_widths_only(network):
+    """Three blocks of two convolutions, from 31x31 to 3x3."""
+    cnn = built("minute", network=network)
+    kernels = [layer for layer in cnn.layers if isinstance(layer, Convolution)]
+    a, b, c = WIDTHS[network]
+    widths = [tuple(layer.kernel.shape[2:]) for layer in kernels]
+    assert widths == [(3, 24), (24, a), (a, a), (a, b), (b, b), (b, c), (c, c)]  # whitening is a convolution too
+    assert [shape for _, shape in cnn.shapes()][-4:] == [(3, 3, c), (1, 1, c), (c,), (10,)]
+    pooled = [layer.output_shape(shape)[0] for layer, shape in cnn.shapes() if isinstance(layer, MaxPooling)]
+    assert pooled == [15, 7, 3, 1]
+
+
+@pytest.mark.parametrize(("in_channels", "out_channels"), [(3, 5), (4, 4), (5, 3)])
+def test_with_identity_passes_the_input_on(in_channels, out_channels):
+    """The first channels of the output are those of the input, edges included; the other filters are unchanged."""
+    layer = Convolution("conv", in_channels, out_channels, use_bias=False, dtype=tf.float64)
+    before = layer.kernel.numpy()
+    layer.kernel.assign(with_identity(layer.kernel))
+    x, count = normal(2, 5, 4, in_channels), min(in_channels, out_channels)
+    np.testing.assert_allclose(layer(tf.constant(x), True)[..., :count], x[..., :count], atol=1e-15)
+    np.testing.assert_array_equal(layer.kernel[..., count:], before[..., count:])
+
+
+def test_identity_and_activation_are_settings():
+    on, off = (built("minute", identity_init=flag) for flag in (True, False))
+    kernel = {net: net.named_variables["conv1b/kernel"].numpy() for net in (on, off)}
+    np.testing.assert_array_equal(kernel[on][1, 1, :, :32], np.eye(32))
+    assert np.abs(kernel[off][1, 1, :, :32] - np.eye(32)).max() > 0.5
+    for name, activation in (("gelu", GELU), ("relu", ReLU)):
+        network = built("minute", activation=name)
+        assert {type(layer) for layer in network.layers if layer.is_activation} == {activation}
+
+
+def test_the_whitening_filters_are_computed_from_the_images_that_are_given(small_data):
+    one, other = built("minute", images=small_data.train_images), built("minute")
+    assert np.abs(one.layers[0].kernel.numpy() - other.layers[0].kernel.numpy()).max() > 0.1
+    np.testing.assert_array_equal(one.named_variables["dense/kernel"], other.named_variables["dense/kernel"])
