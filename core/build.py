@@ -58,7 +58,7 @@ def build_optimizer(settings, parameters: list[tf.Variable]) -> SGD | Adam | Muo
     """The optimizer that the settings name."""
     if settings.optimizer in ("adam", "adamw"):
         return Adam(parameters, weight_decay=settings.weight_decay)
-    common = (settings.momentum, settings.weight_decay, settings.bias_lr_scale)
     if settings.optimizer == "muon":
-        return Muon(parameters, *common, rate_ratio=settings.muon_rate / settings.learning_rate)
-    return SGD(parameters, *common)
+        rate_ratio = settings.muon_rate / settings.learning_rate
+        return Muon(parameters, settings.momentum, settings.weight_decay, rate_ratio)
+    return SGD(parameters, settings.momentum, settings.weight_decay)

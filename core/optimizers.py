@@ -39,22 +39,19 @@ class SGD(tf.Module):
     """Stochastic gradient descent with Nesterov momentum. State: one velocity for each parameter.
 
     Weight decay acts on kernels (rank 2 and more) only: on a bias or a batch-norm gamma it would limit what the layer
-    can express and regularize nothing. The learning rate of biases, gammas and betas is bias_lr_scale times that of
-    the kernels.
+    can express and regularize nothing.
     """
 
-    def __init__(self, parameters: list[tf.Variable], momentum=0.9, weight_decay=0.0, bias_lr_scale=1.0):
+    def __init__(self, parameters: list[tf.Variable], momentum=0.9, weight_decay=0.0):
         super().__init__("sgd")
-        self.parameters, self.momentum = parameters, momentum
-        self.weight_decay, self.bias_lr_scale = weight_decay, bias_lr_scale
+        self.parameters, self.momentum, self.weight_decay = parameters, momentum, weight_decay
         self.velocities = [tf.Variable(tf.zeros_like(w), trainable=False) for w in parameters]
 
     def updates(self, gradients, learning_rate, step) -> list[tf.Tensor]:
         """The update d for each parameter; the velocities change. The step is not used."""
         updates = []
         for w, g, v in zip(self.parameters, gradients, self.velocities):
-            rate = learning_rate if w.shape.rank >= 2 else self.bias_lr_scale * learning_rate
-            d, velocity = sgd_update(w, g, v, rate, self.momentum, self.decay_of(w))
+            d, velocity = sgd_update(w, g, v, learning_rate, self.momentum, self.decay_of(w))
             v.assign(velocity)
             updates.append(d)
         return updates

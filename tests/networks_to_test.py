@@ -12,8 +12,8 @@ from core.settings.recipes import RECIPES
 
 
 def build_network(network: str, dtype=tf.float32, **settings) -> model.CNN:
-    """The network of this name. Of the speed networks, without the identity: it would hide what a seed does."""
-    given = {"network": network, "identity_init": False, "kernels": "textbook", "micro_batches": 1} | settings
+    """The network of this name, its textbook layers, in one batch."""
+    given = {"network": network, "kernels": "textbook", "micro_batches": 1} | settings
     return build.build_network(dataclasses.replace(RECIPES["classic"], **given), dtype)
 
 

@@ -223,13 +223,12 @@ def test_line_by_line_equals_compiled(make):
 @pytest.mark.parametrize(
     ("settings", "kind", "expected"),
     [
-        ({"momentum": 0.7, "weight_decay": 0.2}, SGD, {"momentum": 0.7, "weight_decay": 0.2, "bias_lr_scale": 1.0}),
+        ({"momentum": 0.7, "weight_decay": 0.2}, SGD, {"momentum": 0.7, "weight_decay": 0.2}),
         ({"optimizer": "adam", "weight_decay": 0.0}, Adam, {"weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999}),
         ({"optimizer": "adamw", "weight_decay": 0.3}, Adam, {"weight_decay": 0.3}),
-        ({"optimizer": "muon", "muon_rate": 0.1, "learning_rate": 0.5, "bias_lr_scale": 4.0}, Muon,
-         {"rate_ratio": 0.2, "bias_lr_scale": 4.0}),
+        ({"optimizer": "muon", "muon_rate": 0.1, "learning_rate": 0.5}, Muon, {"rate_ratio": 0.2}),
     ],
-)  # fmt: skip
+)
 def test_the_optimizer_is_the_one_that_the_settings_name(settings, kind, expected):
     optimizer = build.build_optimizer(replace(Settings(), **settings), weights())
     assert type(optimizer) is kind
@@ -244,15 +243,3 @@ def test_an_optimizer_that_is_named_brings_its_own_rate_and_decay(name, rate, de
     assert (settings.learning_rate, settings.weight_decay) == (rate, decay)
     settings = parse(["--optimizer", name, "--learning-rate", "0.5"]).settings
     assert (settings.learning_rate, settings.weight_decay) == (0.5, decay), "what is given is taken"
-
-
-def test_biases_take_larger_steps():
-    """The same gradient: a bias changes by bias_lr_scale times as much, a kernel by as much."""
-    updates = {}
-    for rate in (1.0, 64.0):
-        optimizer = SGD(weights(), MOMENTUM, 0.0, bias_lr_scale=rate)
-        updates[rate] = optimizer.updates(
-            list(map(tf.constant, gradients(optimizer.parameters, 1))), RATE, tf.constant(1)
-        )
-    for small, large in zip(updates[1.0], updates[64.0]):
-        np.testing.assert_allclose(large, small * (64 if small.shape.rank < 2 else 1), rtol=1e-12)

@@ -29,8 +29,6 @@ from core.settings.settings import SPEED_NETWORKS
 # Every part that can be taken out, and the options of train_loop.py that do it.
 PARTS = {
     "whitening": ["--no-whitening-init"],
-    "identity initialization": ["--no-identity-init"],
-    "bias learning rate": ["--bias-lr-scale", "1"],
     "weight averaging": ["--weight-average", "0"],
     "alternating flip": ["--flip", "random"],
     "label smoothing": ["--label-smoothing", "0"],

@@ -11,8 +11,8 @@ QUANTITIES = {
 }
 
 # Settings in config.json.
-SETTINGS = {"pieces": "micro_batches", "shift_rate": "bias_lr_scale", "test_views": "test_time_augmentation"}
-REMOVED_SETTINGS = {"lookahead": False, "overlapping_pools": False}  # {name: the value that changes nothing}
+SETTINGS = {"pieces": "micro_batches", "test_views": "test_time_augmentation"}
+REMOVED_SETTINGS = {"lookahead": False, "overlapping_pools": False, "shift_rate": 1.0}  # {name: the value that changes nothing}
 
 
 def renamed_config(config: dict) -> dict:

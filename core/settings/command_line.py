@@ -172,8 +172,8 @@ def without_effect(settings: Settings, given: dict) -> list[str]:
     momentum_user = None if settings.optimizer in ("sgd", "muon") else "sgd and muon have"
     speed_network = None if settings.network in SPEED_NETWORKS else "the speed networks have"
     unused = {
-        **dict.fromkeys(("activation", "whitening_init", "identity_init"), speed_network),
-        **dict.fromkeys(("momentum", "bias_lr_scale"), momentum_user),
+        **dict.fromkeys(("activation", "whitening_init"), speed_network),
+        "momentum": momentum_user,
         "muon_rate": None if settings.optimizer == "muon" else "--optimizer muon has",
     }
     return [

@@ -13,7 +13,7 @@ OPTIMIZER_DEFAULTS = {
 # What `minute`, `five` and `fast` share: the parts of the speed records (Jordan 2024; docs/speed.md).
 SPEED_PARTS = {
     "activation": "gelu", "optimizer": "muon", "learning_rate": 2.0, "muon_rate": 0.14, "momentum": 0.65,
-    "weight_decay": 1e-3, "bias_lr_scale": 64.0, "warmup": 0.0, "label_smoothing": 0.2, "flip": "alternating",
+    "weight_decay": 1e-3, "warmup": 0.0, "label_smoothing": 0.2, "flip": "alternating",
     "crop": 2, "test_time_augmentation": True,
 }  # fmt: skip
 

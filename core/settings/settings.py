@@ -51,7 +51,6 @@ class Settings:
     network: str = setting("classic", "the architecture: core/model.py, core/speed/networks.py", "network", NETWORKS)
     activation: str = setting("relu", "the activation of the speed networks", "network", ACTIVATIONS)
     whitening_init: bool = setting(True, "speed networks: compute the first layer from the images, fixed", "network")
-    identity_init: bool = setting(True, "speed networks: convolutions start as the identity", "network")
 
     # Optimization.
     epochs: int = setting(7, "passes over the training images", "optimization", interval="[1, 100000]")
@@ -68,10 +67,6 @@ class Settings:
     learning_rate: float = setting(0.04, "the peak of the schedule", "optimization", interval="(0, 1e9]")
     momentum: float = setting(0.9, "sgd and muon: the fraction of the velocity that is kept", "optimization",
                               interval="[0, 1)")  # fmt: skip
-    bias_lr_scale: float = setting(
-        1.0, "sgd and muon: the learning rate of biases and batch-norm parameters, as a multiple", "optimization",
-        interval="(0, 1e9]",
-    )  # fmt: skip
     muon_rate: float = setting(0.24, "muon: the peak learning rate of the convolutions", "optimization",
                                interval="(0, 1e9]")  # fmt: skip
     warmup: float = setting(0.1, "the fraction of all steps in which the learning rate rises to its peak",

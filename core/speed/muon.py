@@ -42,8 +42,8 @@ class Muon(SGD):
     together with a small gradient would dominate the update (docs/speed.md).
     """
 
-    def __init__(self, parameters, momentum=0.6, weight_decay=0.0, bias_lr_scale=1.0, rate_ratio=1.0):
-        super().__init__(parameters, momentum, weight_decay, bias_lr_scale)
+    def __init__(self, parameters, momentum=0.6, weight_decay=0.0, rate_ratio=1.0):
+        super().__init__(parameters, momentum, weight_decay)
         self.rate_ratio = rate_ratio  # muon_rate / learning_rate
 
     def updates(self, gradients, learning_rate, step) -> list[tf.Tensor]:

@@ -16,7 +16,7 @@ SMALL_GAIN = 3**-0.5  # the standard deviation of U(-1/sqrt(n), 1/sqrt(n)), the 
 def build_layers(settings, dtype=tf.float32) -> list[Layer]:
     """Whitening, three blocks of two convolutions each, dense.  [N,32,32,3] -> [N,10].
 
-    settings: network (its widths), activation, whitening_init, identity_init and seed. Without whitening_init the
+    settings: network (its widths), activation, whitening_init and seed. Without whitening_init the
     first layer is a learned convolution of the same shape.
     """
     activation, seed = ACTIVATIONS[settings.activation], settings.seed
@@ -26,13 +26,10 @@ def build_layers(settings, dtype=tf.float32) -> list[Layer]:
 
     def half_block(name: str, in_channels: int, out_channels: int, pool: bool) -> list[Layer]:
         """Convolution, (2x2 max-pooling,) batch norm, activation."""
-        convolution = Convolution(
-            f"conv{name}", in_channels, out_channels, use_bias=False, gain=SMALL_GAIN, seed=seed, dtype=dtype
-        )
-        if settings.identity_init:
-            convolution.kernel.assign(with_identity(convolution.kernel))
         return [
-            convolution,
+            Convolution(
+                f"conv{name}", in_channels, out_channels, use_bias=False, gain=SMALL_GAIN, seed=seed, dtype=dtype
+            ),
             *([MaxPooling(f"pool{name}")] if pool else []),
             BatchNormalization(f"norm{name}", out_channels, momentum=0.6, use_scale=False, dtype=dtype),
             activation(f"act{name}"),
@@ -50,16 +47,3 @@ def build_layers(settings, dtype=tf.float32) -> list[Layer]:
         Dense("dense", channels, CLASSES, use_bias=False, gain=SMALL_GAIN, seed=seed, dtype=dtype),
         Scale("scale", 1 / 9),  # -> [N,10]
     ]
-
-
-def with_identity(kernel: tf.Tensor) -> tf.Tensor:
-    """The kernel [kh,kw,Cin,Cout] with its first min(Cin,Cout) filters replaced by the identity: centre 1, else 0.
-
-    A deep network then starts by passing its input on, and gradients pass through it (Jordan 2024, section 3.3,
-    "dirac").
-    """
-    rows, columns, in_channels, out_channels = kernel.shape
-    count = min(in_channels, out_channels)
-    centre = tf.one_hot(rows // 2 * columns + columns // 2, rows * columns, dtype=kernel.dtype)
-    identity = tf.reshape(centre, [rows, columns, 1, 1]) * tf.eye(in_channels, count, dtype=kernel.dtype)
-    return tf.concat([identity, kernel[..., count:]], axis=-1)

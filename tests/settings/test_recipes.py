@@ -57,7 +57,6 @@ WRONG = {
     "--activation gelu": "--activation: only the speed networks have it, so here it would change nothing",
     "--muon-rate 0.1": "--muon-rate: only --optimizer muon has it",
     "--optimizer adam --momentum 0.5": "--momentum: only sgd and muon have it",
-    "--bias-lr-scale 0": "--bias-lr-scale 0.0: expected a finite number above 0",
     "--optimizer muon --muon-rate -1": "--muon-rate -1.0: expected a finite number above 0",
     "--network speed64 --activation tanh": "--activation tanh: expected one of relu, gelu",
     "--recipe clasic": "--recipe clasic: expected one of classic, modern, minute, five, fast, debug (did you",

@@ -35,8 +35,8 @@ def test_orthogonalized_keeps_weak_directions_weak():
 def test_muon_by_its_formula():
     """Convolutions, without decay: norm sqrt(Cout), then an orthogonalized direction. Everything else: SGD."""
     parameters = [tf.Variable(normal(3, 3, 4, 6)), tf.Variable(normal(5, 2)), tf.Variable(normal(6))]
-    muon = Muon(parameters, momentum=0.6, weight_decay=0.1, bias_lr_scale=4.0, rate_ratio=0.4)
-    sgd = SGD([tf.Variable(w) for w in parameters[1:]], 0.6, 0.1, bias_lr_scale=4.0)
+    muon = Muon(parameters, momentum=0.6, weight_decay=0.1, rate_ratio=0.4)
+    sgd = SGD([tf.Variable(w) for w in parameters[1:]], 0.6, 0.1)
     velocity = np.zeros((3, 3, 4, 6))
     for step in range(1, 4):
         g = [tf.constant(normal(*w.shape, seed=10 * step + k)) for k, w in enumerate(parameters)]

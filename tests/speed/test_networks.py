@@ -4,14 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from gradients import normal
 
 from core import build
 from core.layers import GELU, Convolution, MaxPooling, ReLU
 from core.settings.recipes import RECIPES
 from core.settings.settings import SPEED_NETWORKS
-from core.speed.networks import WIDTHS, with_identity
+from core.speed.networks import WIDTHS
 
 
 def built(recipe: str, images=None, **settings):
@@ -48,22 +46,7 @@ def test_the_speed_networks_differ_in_their_widths_only(network):
     assert pooled == [15, 7, 3, 1]
 
 
-@pytest.mark.parametrize(("in_channels", "out_channels"), [(3, 5), (4, 4), (5, 3)])
-def test_with_identity_passes_the_input_on(in_channels, out_channels):
-    """The first channels of the output are those of the input, edges included; the other filters are unchanged."""
-    layer = Convolution("conv", in_channels, out_channels, use_bias=False, dtype=tf.float64)
-    before = layer.kernel.numpy()
-    layer.kernel.assign(with_identity(layer.kernel))
-    x, count = normal(2, 5, 4, in_channels), min(in_channels, out_channels)
-    np.testing.assert_allclose(layer(tf.constant(x), True)[..., :count], x[..., :count], atol=1e-15)
-    np.testing.assert_array_equal(layer.kernel[..., count:], before[..., count:])
-
-
-def test_identity_and_activation_are_settings():
-    on, off = (built("minute", identity_init=flag) for flag in (True, False))
-    kernel = {net: net.named_variables["conv1b/kernel"].numpy() for net in (on, off)}
-    np.testing.assert_array_equal(kernel[on][1, 1, :, :32], np.eye(32))
-    assert np.abs(kernel[off][1, 1, :, :32] - np.eye(32)).max() > 0.5
+def test_the_activation_is_a_setting():
     for name, activation in (("gelu", GELU), ("relu", ReLU)):
         network = built("minute", activation=name)
         assert {type(layer) for layer in network.layers if layer.is_activation} == {activation}
