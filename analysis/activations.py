@@ -1,7 +1,8 @@
-"""What does each layer hand on to the next? Deviation, mean, zeros and dead channels, layer by layer.
+"""What does each layer pass on to the next? Standard deviation, mean, sparsity and dead channels, layer by layer.
 
-    python analysis/activations.py            the latest run
-    python analysis/activations.py RUN        another one
+    python analysis/activations.py                   the latest run
+    python analysis/activations.py RUN               another one
+    python analysis/activations.py RUN --panel dead  one panel as a slide
 
 Measured over 1,000 fixed training images in evaluation mode: before the first step, at every evaluation
 and, with --diagnostics full, in between.
@@ -13,172 +14,159 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from matplotlib import ticker
 
-from analysis.support import common, panels
-from analysis.support.panels import in_words
-from analysis.support.run import Run, Table
-from core.run import run_folder
+from analysis.support import common, panels, style
+from analysis.support.panels import Panel
+from analysis.support.run import NotMeasured, Run, Table
+from analysis.support.style import number
 
-HALF, DOUBLE = 0.5, 2  # deviation of a layer : that of the layer before it; rules of thumb
-SOME_DEAD, MANY_DEAD = 0.2, 0.5  # share of dead channels; the first a rule of thumb, the second SageMaker's
-SILENT = 1e-6  # a deviation below this is drawn as this
+HALF, DOUBLE = 0.5, 2  # std of a layer / that of the layer before it; rules of thumb
+SOME_DEAD, MANY_DEAD = 0.5, 0.9  # fraction of dead channels: analysis/diagnosis calls them amber and red
+ZERO = 1e-6  # a standard deviation below this is drawn as this
 
 
 def heat_map(panel, run: Run, table: Table, unit: str, **colours) -> None:
-    """A quantity as colours: the run to the right, the layers downwards."""
+    """A quantity as colours: the run to the right, the layers downwards; every second name where they are many."""
     between = (table.steps[:-1] + table.steps[1:]) / 2
     edges = np.concatenate([table.steps[:1], between, [max(table.steps[-1], table.steps[0] + 1)]])
     cells = panel.pcolormesh(edges, np.arange(len(table.layers) + 1), table.values.T, rasterized=True, **colours)
-    panel.set_yticks(
-        np.arange(len(table.layers)) + 0.5, table.layers, fontsize="small" if len(table.layers) > 8 else None
-    )
-    panel.invert_yaxis()  # the pictures enter at the top
+    columns = panel.get_subplotspec().get_gridspec().ncols
+    every = -(-len(table.layers) // (8 if columns > 1 else 20))
+    panel.set_yticks(np.arange(0, len(table.layers), every) + 0.5, table.layers[::every])
+    panel.set_ylabel("layer")
+    panel.invert_yaxis()  # the images enter at the top
     panel.grid(visible=False)
-    bar = panel.figure.colorbar(cells, ax=panel, label=unit, pad=0.02, format="%g")
+    bar = panel.figure.colorbar(cells, ax=panel, label=unit, pad=0.02, format=lambda value, _: f"{value:g}")
     if bar.long_axis.get_scale() == "log":
-        bar.set_ticks(ticker.LogLocator(subs=(1, 2, 5)))
+        bar.set_ticks(style.log_locator(np.log10(bar.vmax / bar.vmin)))
         bar.minorticks_off()
     panels.over_the_run(panel, run)
 
 
 def profiles(panel, table: Table, scale: float = 1) -> None:
     """A quantity layer by layer, at the first measurement and at the last."""
-    for row, style, colour in ((0, "o--", "grey"), (-1, "s-", "black"))[: len(table.steps)]:
-        panel.plot(scale * table.values[row], style, color=colour, zorder=1, label=f"step {table.steps[row]:,}")
-        panel.scatter(
-            range(len(table.layers)), scale * table.values[row], color=panels.layer_colours(table), s=60, zorder=2
-        )
+    for row, marker, colour in ((0, "o--", "grey"), (-1, "s-", "black"))[: len(table.steps)]:
+        panel.plot(scale * table.values[row], marker, color=colour, label=f"step {table.steps[row]:,}")
     panels.layers_below(panel, table.layers)
-    panels.name_lines(panel, columns=1)
 
 
-def draw_fading(panel, run: Run) -> str:
-    """Is the signal fading or shouting? The deviation from layer to layer, untrained and trained."""
+def draw_std(panel, run: Run) -> str:
+    """Does the signal keep its size? The standard deviation from layer to layer, untrained and trained."""
     table = panels.measured(run, "activation_std")
     profiles(panel, table)
-    panel.set_ylabel("deviation of the layer's output")
-    panels.log_scale(panel)
-    hidden, (begin, end) = len(table.layers) - 1, np.maximum(table.values[[0, -1]], SILENT)
-    factors = begin[1:hidden] / begin[: hidden - 1]  # the output layer is made to start small: no sign of fading
+    panel.set_ylabel("standard deviation")
+    style.log_scale(panel)
+    hidden, (begin, end) = len(table.layers) - 1, np.maximum(table.values[[0, -1]], ZERO)
+    factors = begin[1:hidden] / begin[: hidden - 1]  # the output layer is initialized small on purpose
     jumps = [
-        f"{table.layers[i + 1]} (x {in_words(factors[i])})"
-        for i in np.flatnonzero((factors < HALF) | (factors > DOUBLE))
+        f"{table.layers[i + 1]} (× {number(factors[i])})" for i in np.flatnonzero((factors < HALF) | (factors > DOUBLE))
     ]
     through = begin[hidden - 1] / begin[0]
-    meaning = "fades" if through < HALF else "grows louder" if through > DOUBLE else "keeps its size"
+    meaning = "shrinks" if through < HALF else "grows" if through > DOUBLE else "keeps its size"
     return (
-        f"At step {table.steps[0]:,} the signal {meaning}: its deviation goes from {in_words(begin[0])} in "
-        f"{table.layers[0]} to {in_words(begin[hidden - 1])} in {table.layers[hidden - 1]}, "
-        + (f"halving or doubling in {panels.listed(jumps)}" if jumps else "and no layer halves or doubles it")
-        + f" ({table.layers[-1]} starts small on purpose). At step {table.steps[-1]:,}: from {in_words(end[0])} to "
-        f"{in_words(end[hidden - 1])}, and {in_words(end[-1])} in {table.layers[-1]}."
+        f"Untrained, the signal {meaning}: from {number(begin[0])} in {table.layers[0]} to "
+        f"{number(begin[hidden - 1])} in {table.layers[hidden - 1]}. "
+        + (f"A factor below {HALF} or above {DOUBLE}: {style.listed(jumps)}. " if jumps else "")
+        + f"{table.layers[-1]}, the output layer, is initialized small. At step {table.steps[-1]:,}: from "
+        f"{number(end[0])} to {number(end[hidden - 1])}, and {number(end[-1])} in {table.layers[-1]}."
     )
 
 
-def draw_deviation(panel, run: Run) -> str:
-    """The deviation of each layer's output over the run."""
+def draw_std_over_run(panel, run: Run) -> str:
+    """The standard deviation of each layer's output over the run."""
     table = panels.measured(run, "activation_std")
-    loud = np.maximum(table.values, SILENT)
-    heat_map(panel, run, Table(table.steps, table.layers, loud), "deviation", norm="log", cmap="viridis")
-    change = loud[-1] / loud[0]
+    std = np.maximum(table.values, ZERO)
+    heat_map(panel, run, Table(table.steps, table.layers, std), "std", norm="log", cmap="viridis")
+    change = std[-1] / std[0]
     most = np.argmax(np.abs(np.log(change)))
     return (
-        f"From step {table.steps[0]:,} to {table.steps[-1]:,} the deviation grew in {(change > 1).sum()} of "
-        f"{len(table.layers)} layers. It changed most in {table.layers[most]}: from {in_words(loud[0, most])} to "
-        f"{in_words(loud[-1, most])}, {in_words(change[most])} times."
+        f"Changed most in {table.layers[most]}: from {number(std[0, most])} to {number(std[-1, most])}, a factor of "
+        f"{number(change[most])}. Between steps {table.steps[0]:,} and {table.steps[-1]:,} it grew in "
+        f"{(change > 1).sum()} of {len(table.layers)} layers."
     )
 
 
 def draw_mean(panel, run: Run) -> str:
-    """The mean of each layer's output over the run, in units of its deviation."""
+    """The mean of each layer's output over the run, in units of its standard deviation."""
     mean, std = panels.measured(run, "activation_mean"), panels.measured(run, "activation_std")
-    if not np.array_equal(mean.steps, std.steps):
-        raise panels.NotMeasured("mean and deviation were not measured at the same steps")
-    shifts = mean.values / np.maximum(std.values, SILENT)
-    reach = max(np.abs(shifts).max(), SILENT)
-    heat_map(
-        panel, run, Table(mean.steps, mean.layers, shifts), "mean / deviation", cmap="coolwarm", vmin=-reach, vmax=reach
-    )
+    if not np.array_equal(mean.steps, std.steps) or mean.layers != std.layers:
+        raise NotMeasured("activation_mean and activation_std were not measured at the same steps")
+    shifts = mean.values / np.maximum(std.values, ZERO)
+    reach = max(np.abs(shifts).max(), ZERO)
+    heat_map(panel, run, Table(mean.steps, mean.layers, shifts), "mean / std", cmap="coolwarm", vmin=-reach, vmax=reach)
     most = np.argmax(np.abs(shifts[-1]))
     return (
-        f"At step {mean.steps[-1]:,} the output of {mean.layers[most]} is furthest from zero: its mean is "
-        f"{shifts[-1, most]:+.2f} deviations ({mean.values[-1, most]:+.2g}); at step {mean.steps[0]:,} it was "
-        f"{shifts[0, most]:+.2f}. After a ReLU the mean is above zero by necessity."
-    )
-
-
-def draw_zeros(panel, run: Run) -> str:
-    """The share of zeros in each layer's output over the run."""
-    table = panels.measured(run, "sparsity")
-    heat_map(
-        panel, run, Table(table.steps, table.layers, 100 * table.values), "zeros (%)", cmap="magma_r", vmin=0, vmax=100
-    )
-    begin, end = 100 * table.values[[0, -1]]
-    most = end.argmax()
-    return (
-        f"Most zeros at step {table.steps[-1]:,}: {table.layers[most]} with {end[most]:.0f} %, where it had "
-        f"{begin[most]:.0f} % at step {table.steps[0]:,}. Zeros in half the places are normal behind a ReLU: each "
-        "unit speaks for some pictures only."
+        f"Furthest from zero at step {mean.steps[-1]:,}: {mean.layers[most]}, its mean {shifts[-1, most]:+.2f} "
+        f"standard deviations. That is {mean.values[-1, most]:+.2g}; at step {mean.steps[0]:,} it was "
+        f"{shifts[0, most]:+.2f} standard deviations. Behind a ReLU no value is negative, so the mean is positive."
     )
 
 
 def draw_sparsity(panel, run: Run) -> str:
-    """The share of zeros layer by layer, untrained and trained."""
+    """The fraction of zeros layer by layer, untrained and trained."""
     table = panels.measured(run, "sparsity")
     profiles(panel, table, scale=100)
-    panel.set(ylabel="zeros in the layer's output (%)", ylim=(-3, 103))
+    panel.set(ylabel="zeros (%)", ylim=(-3, 103))
     change = 100 * (table.values[-1] - table.values[0])
     most = np.argmax(np.abs(change))
     return (
-        f"Training changed the share of zeros most in {table.layers[most]}: by {change[most]:+.0f} points, to "
-        f"{100 * table.values[-1, most]:.0f} %. Averaged over the layers: {100 * table.values[0].mean():.0f} % at step "
-        f"{table.steps[0]:,}, {100 * table.values[-1].mean():.0f} % at step {table.steps[-1]:,}."
+        f"Training changed it most in {table.layers[most]}: by {change[most]:+.0f} points to "
+        f"{100 * table.values[-1, most]:.0f} %. Sparsity is the fraction of outputs that are zero; averaged over the "
+        f"layers {100 * table.values[0].mean():.0f} % at step {table.steps[0]:,}, "
+        f"{100 * table.values[-1].mean():.0f} % at step {table.steps[-1]:,}."
+    )
+
+
+def draw_sparsity_over_run(panel, run: Run) -> str:
+    """The fraction of zeros in each layer's output over the run."""
+    table = panels.measured(run, "sparsity")
+    percentages = Table(table.steps, table.layers, 100 * table.values)
+    heat_map(panel, run, percentages, "zeros (%)", cmap="magma_r", vmin=0, vmax=100)
+    begin, end = percentages.values[[0, -1]]
+    most = end.argmax()
+    return (
+        f"Highest at step {table.steps[-1]:,}: {table.layers[most]} with {end[most]:.0f} %, at step "
+        f"{table.steps[0]:,} {begin[most]:.0f} %. Behind a ReLU about half of the outputs are usually zero: "
+        "each unit is active for some images only."
     )
 
 
 def draw_dead(panel, run: Run) -> str:
-    """The share of channels that are zero for every picture and place."""
+    """The fraction of channels that are zero for every image at every position."""
     table = panels.measured(run, "dead_channels")
     panels.lines(panel, Table(table.steps, table.layers, 100 * table.values), raw=False, marker="o")
     for level in (SOME_DEAD, MANY_DEAD):
-        panel.axhline(100 * level, color="tab:red", linewidth=0.8, linestyle=":")
-    panel.set(ylabel="channels that are zero for all images (%)")
-    panel.set_ylim(-2, max(105 * table.values.max(), 100 * MANY_DEAD + 5))
-    panels.name_lines(panel)
+        panel.axhline(100 * level, color=style.RED, linewidth=1, linestyle=":")
+    panel.set(ylabel="dead channels (%)", ylim=(-3, 103))
     panels.over_the_run(panel, run)
-    end = 100 * table.values[-1]
-    most = end.argmax()
+    levels = f"Dotted: {100 * SOME_DEAD:.0f} % and {100 * MANY_DEAD:.0f} %, amber and red in the diagnosis."
+    meaning = "A dead channel is zero for all 1,000 images at every position: it has no gradient and stays dead."
     if not table.values.any():
-        return (
-            f"No channel was dead at any of the {len(table.steps)} measurements: each unit of "
-            f"{panels.listed(table.layers)} speaks for some picture. Dotted: 50 % is worth a look, 90 % is trouble."
-        )
-    worst = np.unravel_index(table.values.argmax(), table.values.shape)
-    now = f"{end[most]:.0f} % of the channels of {table.layers[most]} are" if end[most] else "no channel is"
+        number_of = len(table.steps)
+        return f"None at any of the {number_of} measurements, in {style.listed(table.layers)}. {meaning} {levels}"
+    end, worst = 100 * table.values[-1], np.unravel_index(table.values.argmax(), table.values.shape)
+    most = end.argmax()
+    now = f"{number(end[most])} % of {table.layers[most]}" if end[most] else "none"
     return (
-        f"At step {table.steps[-1]:,} {now} off for every picture; the most at any time was "
-        f"{100 * table.values[worst]:.0f} %, in {table.layers[worst[1]]} at step {table.steps[worst[0]]:,}. Dotted: "
-        "50 % is worth a look, 90 % is trouble."
+        f"At step {table.steps[-1]:,} {now}; at most {number(100 * table.values[worst])} %, in "
+        f"{table.layers[worst[1]]} at step {table.steps[worst[0]]:,}. {meaning} {levels}"
     )
 
 
-PANELS = {
-    "Is the signal fading or shouting?": draw_fading,
-    "How loud each layer is, over the run": draw_deviation,
-    "Off centre: mean of each layer's output": draw_mean,
-    "How many zeros, layer by layer": draw_sparsity,
-    "How many zeros, over the run": draw_zeros,
-    "Off for every picture: dead channels": draw_dead,
-}
+PANELS = (
+    Panel("std", "Standard deviation by layer", "Does the signal keep its size from layer to layer?", draw_std),
+    Panel("std-over-run", "Standard deviation", "How does the size of each layer's output change?", draw_std_over_run),
+    Panel("mean", "Mean in standard deviations", "How far from zero is each layer's output?", draw_mean),
+    Panel("sparsity", "Sparsity by layer", "Which fraction of each layer's outputs is zero?", draw_sparsity),
+    Panel("sparsity-over-run", "Sparsity", "How does the fraction of zeros change?", draw_sparsity_over_run),
+    Panel("dead", "Dead channels", "Which channels are zero for every image?", draw_dead),
+)
 
 
 def main(args) -> None:
-    """Draw the panels and say what they show."""
-    run = Run(run_folder.find(args.run, args.runs_dir))
-    title = f"Activations, layer by layer: {run.name} on {run.data_title}"
-    panels.draw_all(run, PANELS, 3, title, args.out or run.folder / "activations.png")
+    """Draw the panels and print what they show."""
+    panels.run_script("activations", "Activations", PANELS, args)
 
 
 if __name__ == "__main__":
-    common.answer(main, common.parser("activations", __doc__.splitlines()[0]).parse_args())
+    common.answer(main, panels.build_parser("activations", __doc__.splitlines()[0], PANELS).parse_args())

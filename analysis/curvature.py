@@ -1,7 +1,8 @@
-"""How tightly does the road bend, and do the steps fit it? Curvature, step quality, gradient noise.
+"""How curved is the loss along the gradient, and do the steps fit it? Curvature, gain ratio, gradient noise scale.
 
-    python analysis/curvature.py              the latest run
-    python analysis/curvature.py RUN          another one
+    python analysis/curvature.py                    the latest run
+    python analysis/curvature.py RUN                another one
+    python analysis/curvature.py RUN --panel noise  one panel as a slide
 
 Measured on fixed or single batches with probes beside the step: --diagnostics full, or light with fewer of them.
 """
@@ -14,13 +15,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from matplotlib import ticker
 
-from analysis.support import common, panels
-from analysis.support.panels import in_words
+from analysis.support import common, panels, series, style
+from analysis.support.panels import Panel
 from analysis.support.run import NotMeasured, Run, counted
-from core.run import run_folder
+from analysis.support.style import BLUE, ORANGE, RED, number
 
-BLUE, RED, ORANGE = "#1f77b4", "#d62728", "#ff7f0e"
-SHARE = 0.2  # of the measurements that a smoothed line averages over: they are few
+FRACTION = 0.2  # of the measurements that a smoothed line averages over: they are few
+OVERSHOOT = 0.5  # a gain ratio below this
 
 
 def of_network(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
@@ -29,147 +30,153 @@ def of_network(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
     return table.steps, table.values[:, 0]
 
 
+def pair(run: Run, one: str, other: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(steps [S], values of one [S], values of the other [S]) where both were measured. Raises NotMeasured."""
+    (steps, values), (other_steps, other_values) = of_network(run, one), of_network(run, other)
+    both = np.intersect1d(steps, other_steps)
+    if not len(both):
+        raise NotMeasured(f"{one} and {other} were never measured at the same step")
+    return both, values[np.isin(steps, both)], other_values[np.isin(other_steps, both)]
+
+
 def draw_curvature(panel, run: Run) -> str:
     """The curvature along the gradient against 2 / learning rate."""
     steps, curvature = of_network(run, "curvature")
-    rates = np.interp(steps, run.steps["step"], run.steps["learning_rate"])
-    limit = 2 / np.maximum(rates, np.finfo(np.float32).tiny)
-    up = curvature > 0
-    panel.plot(steps[up], curvature[up], "o", color=BLUE, markersize=5, alpha=0.5, label="curvature g'Hg / g'g")
-    if (~up).any():
+    run.need_steps(1)
+    rates = run.steps["learning_rate"]
+    limit = 2 / np.maximum(np.interp(steps, run.steps["step"], rates), np.finfo(np.float32).tiny)
+    positive = curvature > 0
+    panel.plot(steps[positive], curvature[positive], "o", color=BLUE, markersize=5, alpha=0.5, label="gᵀHg / gᵀg")
+    if (~positive).any():
         panel.plot(
-            steps[~up],
-            -curvature[~up],
-            "v",
-            color=ORANGE,
-            markerfacecolor="none",
-            label="its size where it is negative",
-        )
-    panel.plot(steps, common.smoothed(np.where(up, curvature, np.nan), SHARE), color=BLUE, linewidth=1.6)
-    passed = run.steps["step"]
-    within = run.steps["learning_rate"] > 0
-    panel.plot(
-        *common.envelope(passed[within], 2 / run.steps["learning_rate"][within]), color=RED, linestyle="--",
-        label="2 / learning rate",
-    )  # fmt: skip
-    panel.set_ylabel("curvature (loss per squared unit of weight)")
-    panels.log_scale(panel)
-    panels.name_lines(panel, columns=1)
+            steps[~positive], -curvature[~positive], "v", color=ORANGE, markerfacecolor="none", markersize=7,
+            label="magnitude where negative",
+        )  # fmt: skip
+    panel.plot(steps, series.smoothed(np.where(positive, curvature, np.nan), FRACTION), color=BLUE)
+    line = series.envelope(run.steps["step"][rates > 0], 2 / rates[rates > 0])
+    panel.plot(*line, color=RED, linestyle="--", label="2 / learning rate")
+    panel.set_ylabel("curvature (nats)")
+    style.log_scale(panel)
+    panel.legend()
     panels.over_the_run(panel, run)
     over = curvature > limit
     return (
-        f"Median {in_words(np.median(curvature))}, highest {in_words(curvature.max())} at step "
-        f"{steps[curvature.argmax()]:,}; above 2 / learning rate in {over.sum()} of {len(over)} measurements"
-        + (f", below zero in {(~up).sum()}" if (~up).any() else "")
-        + ". The red line is one to look at, not a verdict: there plain gradient descent on a parabola begins to "
-        "bounce; momentum, other batches and Adam's scales move it."
+        f"Above 2 / learning rate in {over.sum()} of {len(over)} measurements; median {number(np.median(curvature))}, "
+        f"highest {number(curvature.max())} at step {steps[curvature.argmax()]:,}. "
+        + (f"Negative in {(~positive).sum()}. " if (~positive).any() else "")
+        + "Above the dashed line plain gradient descent on a parabola oscillates with growing amplitude; momentum, "
+        "changing batches and Adam's scaling move that limit, so it is a guide and not a verdict."
     )
 
 
-def draw_scatter(panel, run: Run) -> str:
-    """What calculus promised of each step against what came."""
-    steps, predicted = of_network(run, "predicted_change")
-    others, actual = of_network(run, "actual_change")
-    both = np.intersect1d(steps, others)
-    steps, predicted, actual = both, predicted[np.isin(steps, both)], actual[np.isin(others, both)]
-    points = panel.scatter(predicted, actual, c=steps, cmap="viridis", s=26, alpha=0.8, rasterized=True)
-    panel.figure.colorbar(points, ax=panel, label="step", pad=0.02)
+def draw_changes(panel, run: Run) -> str:
+    """The change of the loss that the gradient predicts for each step against the actual one."""
+    steps, predicted, actual = pair(run, "predicted_change", "actual_change")
+    points = panel.scatter(predicted, actual, c=steps, cmap="viridis", s=40, alpha=0.8, rasterized=True)
+    panel.figure.colorbar(points, ax=panel, label="step", pad=0.02, format=lambda value, _: f"{value:,.0f}")
     size = np.abs(np.concatenate([predicted, actual]))
-    linear = 10 ** np.floor(np.log10(max(np.median(size), 1e-12)))  # around zero, where a logarithm has no place
-    for set_scale, set_limits, values in (
-        (panel.set_xscale, panel.set_xlim, predicted), (panel.set_yscale, panel.set_ylim, actual),
-    ):  # fmt: skip
-        set_scale("symlog", linthresh=linear, linscale=0.5, subs=[2, 5])
-        set_limits(min(1.5 * values.min(), -linear), max(1.5 * values.max(), linear))
+    linear = 10 ** np.floor(np.log10(max(np.median(size), 1e-12)))  # linear around zero, where a logarithm ends
+    for set_scale, set_limits, axis, values in (
+        (panel.set_xscale, panel.set_xlim, panel.xaxis, predicted),
+        (panel.set_yscale, panel.set_ylim, panel.yaxis, actual),
+    ):
+        set_scale("symlog", linthresh=linear, linscale=0.5)
+        low, high = min(1.5 * values.min(), -linear), max(1.5 * values.max(), linear)
+        set_limits(low, high)
+        axis.set_major_locator(ticker.FixedLocator(symmetric_ticks(low, high, linear)))
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(ticker.NullLocator())
     ends = [1.5 * min(predicted.min(), actual.min(), -linear), 1.5 * max(predicted.max(), actual.max(), linear)]
-    promised = np.linspace(*ends, 1000)
-    panel.plot(promised, promised, color="black", linewidth=0.8, label="as promised")
+    diagonal = np.linspace(*ends, 1000)
+    panel.plot(diagonal, diagonal, color="black", linewidth=1, label="actual = predicted")
     panel.axhline(0, color="grey", linewidth=0.8)
     panel.axvline(0, color="grey", linewidth=0.8)
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
-    panel.set(xlabel="promised: gradient times step (loss)", ylabel="came: change of the loss, same batch")
-    panels.name_lines(panel, columns=1)
+    panel.set(xlabel="predicted change g·Δw (nats)", ylabel="actual change (nats)")
+    panel.legend()
     rose = int((actual > 0).sum())
     less = int(((predicted < 0) & (actual > predicted)).sum())
     return (
-        f"{counted(len(steps), 'step')} measured: on the step's own batch the loss fell in {len(steps) - rose} and "
-        f"rose in {rose}. In {less} it did less than was promised (above the line): the road bends up under the step. "
-        f"Sum of the promises {in_words(predicted.sum())}, of what came {in_words(actual.sum())}."
+        f"Of {counted(len(steps), 'measured step')}, the loss of the step's own batch decreased in {len(steps) - rose} "
+        f"and increased in {rose}. In {less} it decreased less than predicted (above the line): the loss is convex "
+        f"along the step. Sums: predicted {number(predicted.sum())}, actual {number(actual.sum())} nats."
     )
 
 
-def draw_quality(panel, run: Run) -> str:
-    """Step quality over the run: what came over what was promised."""
-    steps, quality = of_network(run, "gain_ratio")
-    panel.plot(steps, quality, "o", color=BLUE, markersize=4, alpha=0.4, rasterized=True)
-    panel.plot(steps, common.smoothed(quality, SHARE), color=BLUE, linewidth=1.6, label="smoothed")
-    panel.axhline(1, color="black", linewidth=0.8, linestyle=":")
-    panel.axhline(0, color=RED, linewidth=0.8)
-    panel.axhspan(0, 0.5, color=ORANGE, alpha=0.1, zorder=0)
-    low, high = np.percentile(quality, [5, 95])
-    panel.set_ylim(min(low, 0) - 0.25, max(high, 1) + 0.25)  # a promise near zero makes a quotient without bounds
-    hidden = int(((quality < panel.get_ylim()[0]) | (quality > panel.get_ylim()[1])).sum())
-    panel.set(ylabel="change of the loss / promised change")
-    panels.name_lines(panel)
+def symmetric_ticks(low: float, high: float, linear: float) -> list[float]:
+    """Zero and at most three powers of ten on each side of it, from `linear` outwards. low <= 0 <= high."""
+    powers = linear * 10.0 ** np.arange(0, 40)
+    sides = [powers[powers <= abs(end)] for end in (low, high)]
+    few = [side[:: -(-len(side) // 3)] if len(side) else side for side in sides]
+    return [*(-few[0][::-1]), 0.0, *few[1]]
+
+
+def draw_gain_ratio(panel, run: Run) -> str:
+    """Gain ratio over the run: actual / predicted change."""
+    steps, ratio = of_network(run, "gain_ratio")
+    panel.plot(steps, ratio, "o", color=BLUE, markersize=5, alpha=0.4, rasterized=True)
+    panel.plot(steps, series.smoothed(ratio, FRACTION), color=BLUE)
+    panel.axhline(1, color="black", linewidth=1, linestyle=":")
+    panel.axhline(0, color=RED, linewidth=1)
+    panel.axhspan(0, OVERSHOOT, color=ORANGE, alpha=0.1, zorder=0)
+    low, high = np.percentile(ratio, [5, 95])
+    panel.set_ylim(min(low, 0) - 0.25, max(high, 1) + 0.25)  # a predicted change near zero makes a ratio without bounds
+    hidden = int(((ratio < panel.get_ylim()[0]) | (ratio > panel.get_ylim()[1])).sum())
+    panel.set_ylabel("actual / predicted")
     panels.over_the_run(panel, run)
-    shares = [100 * np.mean(part) for part in (quality < 0, (quality >= 0) & (quality < 0.5), quality >= 0.5)]
+    negative, small = ratio < 0, (ratio >= 0) & (ratio < OVERSHOOT)
+    percentages = [100 * np.mean(part) for part in (~negative & ~small, small, negative)]
     return (
-        f"Median {np.median(quality):.2f}: 1 (dotted) is a step that did what calculus promised. {shares[2]:.0f} % of "
-        f"the measured steps reached 0.5, {shares[1]:.0f} % lie between 0 and 0.5 (shaded: overshooting), "
-        f"{shares[0]:.0f} % below 0"
-        + (f"; {hidden} lie outside the picture." if hidden else ".")
-        + " With momentum a step is not along its own gradient, so single values scatter."
+        f"Median {np.median(ratio):.2f}; {percentages[0]:.0f} % of the steps reach {OVERSHOOT}, {percentages[1]:.0f} % "
+        f"lie between 0 and {OVERSHOOT}, {percentages[2]:.0f} % below 0. 1 (dotted) is a step that lowers the loss of "
+        "its own batch as predicted; the shaded band is overshooting, below 0 the loss increased. The line is smoothed."
+        + (f" {hidden} measurements lie outside the axes." if hidden else "")
+        + " With momentum a step does not follow its own gradient, so single values scatter."
     )
 
 
 def draw_noise(panel, run: Run) -> str:
     """The gradient noise scale against the batch size."""
-    steps, signal = of_network(run, "noise_g2")
-    others, noise = of_network(run, "noise_s")
-    both = np.intersect1d(steps, others)
-    steps, signal, noise = both, signal[np.isin(steps, both)], noise[np.isin(others, both)]
-    over, under = common.smoothed(noise, SHARE), common.smoothed(signal, SHARE)
+    steps, signal, noise = pair(run, "noise_g2", "noise_s")
+    over, under = series.smoothed(noise, FRACTION), series.smoothed(signal, FRACTION)
     scale = np.divide(over, under, out=np.full(len(steps), np.nan), where=(under > 0) & (over > 0))
-    if np.isnan(scale).all():
+    if not np.isfinite(scale).any():
         raise NotMeasured("too few measurements of noise_g2 and noise_s: their mean is not above zero")
     batch = run.fact("settings", "batch_size")
-    panel.plot(steps, scale, "o-", color=BLUE, linewidth=1.6, markersize=4, label="noise scale")
+    panel.plot(steps, scale, "o-", color=BLUE, markersize=5, label="noise scale")
     panel.axhline(batch, color=RED, linestyle="--", label=f"batch size {batch:,}")
-    panel.set_ylabel("images")
-    panel.set_ylim(min(np.nanmin(scale), batch) / 3, max(np.nanmax(scale), batch) * 3)
-    panels.log_scale(panel)
-    panels.name_lines(panel, columns=1)
+    panel.set_ylabel("batch size (images)")
+    known = scale[np.isfinite(scale)]
+    panel.set_ylim(min(known.min(), batch) / 3, max(known.max(), batch) * 10)
+    style.log_scale(panel)
+    panel.legend(ncols=2, loc="upper right")
     panels.over_the_run(panel, run)
-    whole = noise.mean() / signal.mean() if signal.mean() > 0 else np.nan
-    last = scale[np.isfinite(scale)][-1]
+    whole, last = noise.mean() / signal.mean() if signal.mean() > 0 else np.nan, known[-1]
     if batch < last / 3:
-        meaning = "noise makes most of each step, and a larger batch would still buy nearly its price"
+        meaning = "most of each gradient is noise, and a larger batch would reduce it nearly in proportion"
     elif batch > 3 * last:
-        meaning = "the images of a batch mostly say the same, and a smaller one would do"
+        meaning = "the images of a batch are largely redundant, and a smaller batch would do"
     else:
-        meaning = "signal and noise are about as large in each step"
+        meaning = "signal and noise of each gradient are about equal"
+    over_all = f"{number(whole)} images" if whole > 0 else "not known, too few"
     return (
-        f"mean(S) / mean(G2) over all {counted(len(steps), 'measurement')}: "
-        f"{in_words(whole) + ' images' if whole > 0 else 'not known, they are too few'}; over the last ones "
-        f"{in_words(last)} images, against batches of {batch:,}: {meaning}. A noisy estimate: read its power of ten."
+        f"Last {number(last)} images against batches of {batch:,}: {meaning}. mean(S) / mean(G²) over all "
+        f"{counted(len(steps), 'measurement')}: {over_all}. A noisy estimate: only its power of ten counts "
+        "(McCandlish et al. 2018)."
     )
 
 
-PANELS = {
-    "How tightly the road bends where we drive": draw_curvature,
-    "Did the step do what calculus promised?": draw_scatter,
-    "Step quality over the run": draw_quality,
-    "How many opinions before acting: noise scale": draw_noise,
-}
+PANELS = (
+    Panel("curvature", "Curvature along the gradient", "Is the learning rate small enough for it?", draw_curvature),
+    Panel("changes", "Predicted and actual loss change", "Does a step do what its gradient predicts?", draw_changes),
+    Panel("gain", "Gain ratio", "Which part of the predicted decrease comes about?", draw_gain_ratio),
+    Panel("noise", "Gradient noise scale", "Would a larger batch help?", draw_noise),
+)
 
 
 def main(args) -> None:
-    """Draw the panels and say what they show."""
-    run = Run(run_folder.find(args.run, args.runs_dir))
-    title = f"Curvature, steps and noise: {run.name} on {run.data_title}"
-    panels.draw_all(run, PANELS, 2, title, args.out or run.folder / "curvature.png")
+    """Draw the panels and print what they show."""
+    panels.run_script("curvature", "Curvature, gain ratio, noise", PANELS, args)
 
 
 if __name__ == "__main__":
-    common.answer(main, common.parser("curvature", __doc__.splitlines()[0]).parse_args())
+    common.answer(main, panels.build_parser("curvature", __doc__.splitlines()[0], PANELS).parse_args())

@@ -110,7 +110,7 @@ def draw_first_order_change(panel, run: Run) -> str:
         )  # fmt: skip
         above, below = above + np.maximum(part, 0), below + np.minimum(part, 0)
     panel.axhline(0, color="black", linewidth=0.8)
-    panel.set_ylabel("of the decrease (%)")
+    panel.set_ylabel("fraction (%)")
     panels.over_the_run(panel, run)
     whole = -table.values.sum(axis=0)
     part = 100 * whole / max(np.abs(whole).sum(), TINY)
@@ -170,11 +170,11 @@ def draw_cosine(panel, run: Run) -> str:
 
 PANELS = (
     Panel("size", "Gradient RMS", "How large is the gradient of a single weight?", draw_size),
-    Panel("flow", "Gradient norm, layer by layer", "Does the gradient reach the first layer?", draw_flow),
+    Panel("flow", "Gradient norm by layer", "Does the gradient reach the first layer?", draw_flow),
     Panel("ratio", "Update-to-weight ratio", "How far does a step move the weights?", draw_ratio),
     Panel("change", "First-order loss change", "Which layer lowered the loss?", draw_first_order_change),
     Panel("distance", "Distance from initialization", "How far are the weights from where they began?", draw_distance),
-    Panel("cosine", "Cosine of successive gradients", "Do successive steps agree or oppose each other?", draw_cosine),
+    Panel("cosine", "Gradient cosine similarity", "Do successive steps agree or oppose each other?", draw_cosine),
 )
 
 

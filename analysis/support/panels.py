@@ -86,7 +86,7 @@ def fill(run: Run, panels: tuple[Panel, ...], known_lacking: dict[str, str], tit
             continue
         area.set_title(panel.question if slide else panel.title, fontweight="normal" if slide else "bold")
         first, _, rest = conclusion.partition(". ")
-        style.caption(below, conclusion if slide or not rest else first + ".", width - 0.3)
+        style.caption(below, conclusion if slide or not rest else first + ".", width - 0.7)
     for unused in [*axes[1::2].flat[len(panels) :], *axes[2::2].flat[len(panels) :]]:
         unused.set_axis_off()
     drawing.suptitle(title, x=0.01, ha="left")
@@ -99,7 +99,8 @@ def fill(run: Run, panels: tuple[Panel, ...], known_lacking: dict[str, str], tit
         free = len(panels) < rows * columns
         text = style.wrapped(f"Not measured: {', '.join(known_lacking)}. {HOW}.", width - 0.5 if free else style.WIDTH)
         if free or not handles:
-            (axes[1::2].flat[-1] if free else axes[0, 0]).annotate(text, (0, 1), va="top", color=style.GREY)
+            area = axes[1::2].flat[-1] if free else axes[0, 0]
+            area.annotate(text, (0, 1), va="top", color=style.GREY).set_in_layout(False)
     return drawing, conclusions, lacking
 
 
@@ -168,6 +169,9 @@ def over_the_run(panel, run: Run) -> None:
 
 def layers_below(panel, layers: tuple[str, ...]) -> None:
     """The layers' names along the x axis, in network order; every second or third one where they are many."""
-    every = -(-len(layers) // 16)
-    panel.set_xticks(range(0, len(layers), every), layers[::every], rotation=90 if len(layers) > 4 else 0)
+    columns = panel.get_subplotspec().get_gridspec().ncols
+    room = style.WIDTH / columns - 1.2  # inches
+    every = -(-len(layers) // int(room / style.LINE))
+    upright = len(layers) * (max(map(len, layers)) + 1) * style.LETTER > room
+    panel.set_xticks(range(0, len(layers), every), layers[::every], rotation=90 if upright else 0)
     panel.set_xlabel("layer, from the image to the output")

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib import ticker
 
 WIDTH, HEIGHT = 16, 9  # inches
-TEXT, TITLE, HEADING = 16.5, 18, 22  # points; 2.5 % of 9 inches are 16.2
+TEXT, TITLE, HEADING = 16.5, 17, 22  # points; 2.5 % of 9 inches are 16.2
 LETTER = 0.118  # inches that a letter of TEXT is wide, on average
 LINE = 1.2 * TEXT / 72  # inches from one line of text to the next
 INDENT = 50  # points from the left edge of a panel's numbers to its axis
@@ -42,10 +42,12 @@ def figure(rows: int, columns: int, heights=None):
 
     plt.rcParams.update(RC)
     warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the font lacks
-    return plt.subplots(
+    drawing, axes = plt.subplots(
         rows, columns, figsize=(WIDTH, HEIGHT), squeeze=False, layout="constrained",
         gridspec_kw={"height_ratios": heights} if heights else None,
     )  # fmt: skip
+    drawing.get_layout_engine().set(w_pad=0.1)
+    return drawing, axes
 
 
 def save(drawing, path: Path) -> None:
@@ -112,10 +114,15 @@ def log_scale(panel) -> None:
     if decades < 0.6:
         locator = ticker.MaxNLocator(4)
     else:
-        locator = ticker.LogLocator(subs=(1, 2, 5) if decades < 1.6 else (1,), numticks=6)
+        locator = log_locator(decades)
     panel.yaxis.set_major_locator(locator)
     panel.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     panel.yaxis.set_minor_formatter(ticker.NullFormatter())
+
+
+def log_locator(decades: float) -> ticker.Locator:
+    """Ticks of a logarithmic axis: the powers of ten, and some between them where the axis spans few."""
+    return ticker.LogLocator(subs=(1, 2, 5) if decades < 1.2 else (1, 3) if decades < 2.2 else (1,), numticks=6)
 
 
 def number(value: float) -> str:
