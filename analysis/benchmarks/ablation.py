@@ -22,6 +22,7 @@ from analysis.benchmarks import benchmark, options
 from analysis.benchmarks.comparison import effect
 from analysis.support import common
 from core.run import run_folder
+from core.run.errors import RunError
 from core.settings import command_line
 from core.settings.recipes import RECIPES
 from core.settings.settings import SPEED_NETWORKS
@@ -55,9 +56,7 @@ def main(args) -> None:
     available = parts_of(args.recipe)
     args.parts = args.parts or available
     if missing := [part for part in args.parts if part not in available]:
-        raise run_folder.RunError(
-            f"--parts {', '.join(missing)}: {args.recipe} does not have it; it has {', '.join(available)}"
-        )
+        raise RunError(f"--parts {', '.join(missing)}: {args.recipe} does not have it; it has {', '.join(available)}")
     folder = (args.out or Path("runs") / f"ablation-{run_folder.timestamp()}").resolve()
     folder.mkdir(parents=True)
     rows = []

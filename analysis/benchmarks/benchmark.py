@@ -26,6 +26,7 @@ from analysis.benchmarks.processes import PROJECT, run_python
 from analysis.support import common
 from core.data import load
 from core.run import logs, run_folder
+from core.run.errors import RunError
 from core.settings.recipes import RECIPES
 
 TABLE = "benchmark.csv"
@@ -39,7 +40,7 @@ OLD_COLUMNS = {"who": "name", "six_views_accuracy": "test_accuracy_tta"}  # as e
 def train(recipe: str, name: str, seed: int, folder: Path, args, *more: str) -> dict:
     """Train `recipe` as the run `name` in `folder`, with further options; a row {column: value}."""
     if (folder / name).exists():
-        raise run_folder.RunError(f"{folder / name}: an incomplete training, which has no time; delete it and repeat")
+        raise RunError(f"{folder / name}: an incomplete training, which has no time; delete it and repeat")
     done = run_python(
         "train_loop.py", "--recipe", recipe, "--seed", seed, "--runs-dir", folder, "--run", name,
         "--data", args.data, "--data-dir", args.data_dir, *(["--epochs", args.epochs] if args.epochs else []), *more,
@@ -157,7 +158,7 @@ def read_table(path: Path) -> list[dict]:
             for row in written
         ]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise run_folder.RunError(f"{path}: not a table of analysis/benchmarks/benchmark.py ({error})") from None
+        raise RunError(f"{path}: not a table of analysis/benchmarks/benchmark.py ({error})") from None
 
 
 def earlier_rows(folder: Path) -> list[dict]:

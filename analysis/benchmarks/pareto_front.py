@@ -20,14 +20,14 @@ import numpy as np
 
 from analysis.benchmarks import options
 from analysis.benchmarks.benchmark import read_table
-from analysis.support import common
+from analysis.support import common, style
 from analysis.support.run import counted
 from core.run import logs, run_folder
+from core.run.errors import RunError
 from core.settings.recipes import RECIPES
 
 POINTS = Path(__file__).resolve().parents[2] / "docs" / "pareto_front.csv"
 TITLE = "cifar10 (JPEG copy), two cores"
-RECIPE, BASELINE, RUN = "#1f77b4", "#888888", "#d62728"
 
 
 def measured(path: Path) -> dict[str, np.ndarray]:
@@ -39,7 +39,7 @@ def measured(path: Path) -> dict[str, np.ndarray]:
     if not points or not all(
         (trainings[:, 0] > 0).all() and np.isfinite(trainings).all() for trainings in points.values()
     ):
-        raise run_folder.RunError(f"{path}: expected rows with training_seconds above 0 and a test_accuracy")
+        raise RunError(f"{path}: expected rows with training_seconds above 0 and a test_accuracy")
     return dict(sorted(points.items(), key=lambda item: item[1][:, 0].mean()))
 
 
@@ -57,12 +57,10 @@ def point_of(folder: Path) -> tuple[str, float, float]:
     """(name, minutes of training, test accuracy in %) of a run at its last evaluation."""
     timing, evaluations = logs.read(folder, logs.TIMING), logs.read(folder, logs.EPOCHS)
     if not len(evaluations["step"]):
-        raise run_folder.RunError(f"{folder}: no epoch is complete yet, so there is no accuracy to draw; train on")
+        raise RunError(f"{folder}: no epoch is complete yet, so there is no accuracy to draw; train on")
     config = run_folder.read_config(folder)
     if config["data"]["name"] != "cifar10" or config["settings"]["holdout"]:
-        raise run_folder.RunError(
-            f"{folder}: trained on {config['data']['title']}; the points are of cifar10's test set"
-        )
+        raise RunError(f"{folder}: trained on {config['data']['title']}; the points are of cifar10's test set")
     until = timing["step"] <= evaluations["step"][-1]
     seconds = timing["step_seconds"][until].sum() + timing["probe_seconds"][until].sum()
     return f"{config['run']} on {config['data']['title']}", seconds / 60, 100 * evaluations["test_accuracy"][-1]
@@ -72,22 +70,22 @@ def draw(points: dict[str, np.ndarray], run: tuple | None, title: str, out: Path
     """Accuracy against minutes (logarithmic): recipes blue, baselines grey, the run red, the front a line."""
     from matplotlib import ticker
 
-    drawing, axes = common.figure(1, 1, width=8, height=4.6)
+    drawing, axes = style.figure(1, 1)
     axis = axes[0, 0]
     front = np.array([points[name].mean(axis=0) for name in pareto_front(points)])
-    axis.plot(*front.T, color="#bbbbbb", linewidth=1, zorder=0, label="Pareto front")
+    axis.plot(*front.T, color="#bbbbbb", zorder=0, label="Pareto front")
     for name, trainings in points.items():
         own = name in RECIPES
-        colour = RECIPE if own else BASELINE
-        axis.plot(*trainings.T, "o", color=colour, alpha=0.5, markersize=4)
+        colour = style.BLUE if own else style.GREY
+        axis.plot(*trainings.T, "o", color=colour, alpha=0.5, markersize=6)
         minutes, accuracy = trainings.mean(axis=0)
-        axis.plot(minutes, accuracy, "o" if own else "s", color=colour, markersize=9)
-        above = 9 if own else -24  # baselines below their point, so that two neighbours do not overlap
+        axis.plot(minutes, accuracy, "o" if own else "s", color=colour, markersize=14)
+        above = 14 if own else -34  # baselines below their point, so that two neighbours do not overlap
         axis.annotate(
             name, (minutes, accuracy), xytext=(0, above), textcoords="offset points", color=colour, ha="center"
         )
     if run:
-        axis.plot(run[1], run[2], "*", color=RUN, markersize=15, label=run[0])
+        axis.plot(run[1], run[2], "*", color=style.RED, markersize=24, label=run[0])
     axis.legend(loc="lower right")  # at its star the name of the run would lie on others
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
@@ -98,7 +96,7 @@ def draw(points: dict[str, np.ndarray], run: tuple | None, title: str, out: Path
         xlabel="minutes of training (logarithmic)", ylabel="test accuracy after the last step (%)",
         title=f"Accuracy against minutes: {title}",
     )  # fmt: skip
-    common.save(drawing, out)
+    style.save(drawing, out)
 
 
 def main(args) -> None:
@@ -117,7 +115,7 @@ def main(args) -> None:
     rows += [(*run[1:], f"{run[0]}   <- this run")] if run else []
     print("minutes of training   test accuracy")
     for minutes, accuracy, name in sorted(rows):
-        print(f"{minutes:19.1f}   {accuracy:11.2f} %   {name}")
+        common.say(f"{minutes:19.1f}   {accuracy:11.2f} %   {name}")
     out = args.out or (folder / "pareto_front.png" if folder else Path("pareto_front.png"))
     draw(points, run, args.title, out)
     print(f"written  {out}")

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.run.run_folder import RunError
+from core.run.errors import RunError
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -192,7 +192,8 @@ def verdicts(speeds: dict[str, np.ndarray]) -> list[str]:
     baselines = [name for name in others if name in BASELINES.values()]
     fastest = max(baselines, key=lambda name: np.median(others[name]), default=None)
     return [
-        f"{LOOP}: {verdict(speeds[LOOP] / speed, name)}" + "   <- the fastest baseline" * (name == fastest)
+        f"{LOOP}: {verdict(speeds[LOOP] / speed, name.replace(f'{LOOP}, ', 'itself with '))}"
+        + "   <- the fastest baseline" * (name == fastest)
         for name, speed in others.items()
     ]
 

@@ -62,7 +62,7 @@ from analysis.benchmarks.baselines.airbench_parts import (
 from analysis.benchmarks.baselines.airbench_versions import LABEL_SMOOTHING, VERSIONS
 from analysis.support import common
 from core.data import load
-from core.run.run_folder import RunError
+from core.run.errors import RunError
 
 
 def train(images, labels, args, say=print) -> tuple[Airbench, float, int]:

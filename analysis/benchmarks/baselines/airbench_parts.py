@@ -29,7 +29,7 @@ class Block(nn.Sequential):
 
 
 class Airbench(nn.Module):
-    """The network of the recipe, 1,971,640 learned numbers.  Standardized [N,3,32,32] -> logits [N,10].
+    """The network of the recipe: 1,971,352 learned numbers.  Standardized [N,3,32,32] -> logits [N,10].
 
     Convolutions and the dense layer keep PyTorch's initialization, U(-b, b) with b = 1/sqrt(fan-in), which is the
     recipe's. logit_scale: the factor behind the dense layer.

@@ -1,4 +1,4 @@
-"""The ablation: every switch really takes its part out, and the table says what was measured."""
+"""The ablation: every switch takes its part out, and the table says what was measured."""
 
 from types import SimpleNamespace
 
@@ -7,34 +7,43 @@ import pytest
 from runner import run
 
 from analysis.benchmarks import ablation
+from analysis.benchmarks.comparison import effect
+from core.settings import command_line
+from core.settings.recipes import RECIPES
+
+SCRIPT = "analysis/benchmarks/ablation.py"
 
 
 @pytest.mark.parametrize("part", ablation.PARTS)
-def test_its_words_take_each_part_out_of_the_recipes_that_have_it(part):
-    alone_in = {"lookahead": ["minute"], "weight averaging": ["fast"]}  # the rates of `five` and `fast` end at zero
-    has = [recipe for recipe in ("minute", "five", "fast") if part in ablation.parts_of(recipe)]
-    assert has == alone_in.get(part, ["minute", "five", "fast"])
+def test_the_options_of_each_part_exist_and_change_a_recipe(part):
+    assert any(part in ablation.parts_of(recipe) for recipe in ("minute", "five", "fast"))
+    changed = command_line.parse(["--recipe", "fast", *ablation.PARTS[part]]).settings
+    assert sum(getattr(changed, name) != value for name, value in vars(RECIPES["fast"]).items()) == 1  # one at a time
+
+
+def test_a_part_belongs_to_the_recipes_that_have_it():
+    averaging = [recipe for recipe in ("minute", "five", "fast") if "weight averaging" in ablation.parts_of(recipe)]
+    assert averaging == [recipe for recipe in ("minute", "five", "fast") if RECIPES[recipe].weight_average]
 
 
 def test_a_part_that_the_recipe_does_not_have_is_answered_in_a_line(tmp_path):
-    done = run("analysis/ablation.py", "--recipe", "fast", "--parts", "lookahead", "--out", tmp_path / "a", status=1)
-    assert "--parts lookahead: fast does not have it; it has whitening" in done.stderr
-    assert not (tmp_path / "a").exists()
+    done = run(SCRIPT, "--recipe", "five", "--parts", "weight averaging", "--out", tmp_path / "a", status=1)
+    assert "--parts weight averaging: five does not have it; it has whitening" in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "a").exists()
 
 
 def test_the_table(capsys):
     rows = [("", 0, 0.80, 0.81, 1), ("crop", 0, 0.79, 0.80, 1), ("", 1, 0.82, 0.84, 1), ("crop", 1, 0.78, 0.78, 1)]
     ablation.report(rows, SimpleNamespace(recipe="minute", parts=["crop"], seeds=2))
-    said = capsys.readouterr().out
-    assert "81.00 %" in said and "78.50 %   +2.50 ± 1.50" in said
-    gains = np.array([1, 1, 2, 0])
-    assert f"+1.00 ± {gains.std(ddof=1) / 2:.2f}" in said
+    out = capsys.readouterr().out
+    assert "81.00 %" in out and "minute, hold-out, seeds: 2" in out
+    assert f"78.50 %   {effect(np.array([1.0, 4.0]))}" in out and "not shown" in out
+    assert effect(np.array([1.0, 1.0])) in out  # test-time augmentation: 1 and 1 point, 2 and 0 points
 
 
 def test_as_a_user_runs_it(tmp_path):
     done = run(
-        "analysis/ablation.py", "--data", "shapes10", "--seeds", 1, "--epochs", 1, "--parts", "crop",
-        "--out", tmp_path / "ablation",
+        SCRIPT, "--data", "shapes10", "--seeds", 1, "--epochs", 1, "--parts", "crop", "--out", tmp_path / "ablation",
     )  # fmt: skip
-    assert "the part is worth" in done.stdout
+    assert "the part is worth" in done.stdout and "one seed: no interval" in done.stdout
     assert (tmp_path / "ablation" / "ablation.csv").read_text().count("\n") == 3
