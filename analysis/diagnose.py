@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from analysis.diagnosis import advice
-from analysis.diagnosis.detectors import DETECTORS
+from analysis.diagnosis.detectors import DETECTORS, missing_groups
 from analysis.diagnosis.detectors.finding import Finding
 from analysis.diagnosis.experiments import command, replay, run_argument
 from analysis.support import common
@@ -41,20 +41,20 @@ CAUSES = {
     "divergence": (*BAD_INIT, "frozen-step-counter", "uphill", "rate-high"),
     "non-finite": (*BAD_INIT, "frozen-step-counter", "uphill", "rate-high", "exploding", "divergence"),
     "spike": ("rate-high", "divergence"),
-    "dying-relu": (*BAD_INIT, "frozen-step-counter", "rate-high", "divergence"),
+    "dying-relu": (*BAD_INIT, "bad-init", "frozen-step-counter", "evaluation-mode", "rate-high", "divergence"),
     "vanishing": ("zero-init", "no-gradient", "shrinking-weights", "dying-relu", "double-softmax"),
-    "rate-low": ("zero-init", "frozen-step-counter", "double-softmax", "vanishing"),
+    "rate-low": ("zero-init", "no-gradient", "frozen-step-counter", "frozen-layer", "double-softmax", "vanishing"),
     "rate-high": (*BAD_INIT, "frozen-step-counter", "uphill", "shrinking-weights"),
     "frozen-layer": ("zero-init",),
     "no-signal": (*BROKEN_STEP, "divergence", "dying-relu", "vanishing", "rate-low"),
     "memorizing-noise": ("swapped-labels", "evaluation-mode"),
     "suspicious-test": ("leak", "evaluation-mode"),
-    "collapse": ("missing-class", *BROKEN_STEP, "evaluation-mode", "divergence", "dying-relu", "vanishing", "rate-low",
-                 "no-signal", "memorizing-noise"),
-    "ignored-class": ("missing-class", *BROKEN_STEP, "double-softmax", "evaluation-mode", "divergence", "dying-relu",
-                      "vanishing", "rate-low", "no-signal", "collapse"),
+    "collapse": ("missing-class", "imbalanced-classes", *BROKEN_STEP, "evaluation-mode", "divergence", "dying-relu",
+                 "vanishing", "rate-low", "no-signal", "memorizing-noise"),
+    "ignored-class": ("missing-class", "imbalanced-classes", *BROKEN_STEP, "double-softmax", "evaluation-mode",
+                      "divergence", "dying-relu", "vanishing", "rate-low", "no-signal", "collapse"),
     "oscillation": ("evaluation-mode", "rate-high"),
-    "overfit": ("leak", "swapped-labels", "memorizing-noise"),
+    "overfit": ("imbalanced-classes", "leak", "swapped-labels", "memorizing-noise"),
     "plateau": (*BROKEN_STEP, "double-softmax", "divergence", "dying-relu", "vanishing", "rate-low", "no-signal",
                 "collapse"),
     "underfit": (*BROKEN_STEP, "double-softmax", "divergence", "dying-relu", "vanishing", "rate-low", "no-signal",
@@ -145,8 +145,9 @@ def headline(run: Run, diagnosis: Diagnosis) -> str:
         return f"{run.name}: nothing to go by yet ({checks})."
     if not number["red"] and not number["amber"]:
         notes = f", {counted(number['note'], 'note')}" if number["note"] else ""
-        enough = len(diagnosis.in_order) > len(diagnosis.not_checked)
-        return f"{run.name}: {'clean' if enough else 'nothing wrong as far as can be told'}{notes} ({checks})."
+        missing = missing_groups(diagnosis.not_checked)
+        verdict = f"nothing wrong found, too little measured of {', '.join(missing)}" if missing else "clean"
+        return f"{run.name}: {verdict}{notes} ({checks})."
     return f"{run.name}: {', '.join(f'{n} {word}' for word, n in number.items() if n)} ({checks})."
 
 

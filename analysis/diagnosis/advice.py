@@ -34,6 +34,10 @@ ADVICE = {
          "the data set is meant to be unbalanced"),
         "count the labels where they are read", tests("tests/data/test_cifar10.py"), READING,
     ),
+    "imbalanced-classes": Advice(
+        ("one image, or a few, are there many times", "the data set is meant to be unbalanced"),
+        A_BATCH, experiments.replay, READING,
+    ),
     "ignored-class": Advice(
         ("the class resembles another one: its images are then predicted as that class",
          "the run has only begun, or learns slowly: then the class comes in time",
@@ -43,7 +47,7 @@ ADVICE = {
     ),
     "swapped-labels": Advice(
         ("the labels of the test set are counted from another number, or read from another list",
-         "the training labels are the wrong ones: the rule only finds that the two sets disagree"),
+         "the training labels, or a part of them, are the wrong ones: the rule only finds that the two sets disagree"),
         "evaluate on a hold-out of the training images: if its accuracy is high, the test labels are the wrong ones",
         experiments.on_holdout, READING, ON_HOLDOUT,
     ),
@@ -188,7 +192,8 @@ ADVICE = {
         "replay the step before and the step itself, and compare their images", lambda run: "", "core/data/batches.py",
     ),
     "overfit": Advice(
-        ("the test set is small: then the difference is within its standard error",
+        ("too few training images for this network", "training images that are there many times",
+         "a test set of another kind than the training set",
          "only the confidence grows: then accuracy holds (benign)"),
         "augment more: if the gap between train and test shrinks, it was overfitting", experiments.regularized,
         "docs/layers/dropout.md",

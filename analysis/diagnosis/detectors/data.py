@@ -39,6 +39,24 @@ def missing_class(run: Run) -> Finding | None:
     )  # fmt: skip
 
 
+def imbalanced_classes(run: Run) -> Finding | None:
+    """One class makes up most of the training images, by repetition or by a filter.
+
+    Rule: its training images are more than 3 times [H] those of the median class; red above 10 times [H].
+    """
+    amber, red = 3, 10
+    counts = np.array(run.fact("data", "train_class_counts"))
+    k, median = int(np.argmax(counts)), float(np.median(counts))
+    if counts[k] <= amber * median:
+        return None
+    return Finding(
+        "imbalanced-classes", f"Class '{run.class_name(k)}' dominates the training images",
+        RED if counts[k] > red * median else AMBER, 0,
+        (f"{counts[k]:,} of {counts.sum():,} training images are of class '{run.class_name(k)}'; the median class has "
+         f"{median:,.0f}",),
+    )  # fmt: skip
+
+
 def recall_of(run: Run, classes: np.ndarray) -> float | None:
     """The fraction of these classes' test images that the last evaluation got right, or None without an evaluation."""
     try:
@@ -80,13 +98,17 @@ def swapped_labels(run: Run) -> Finding | None:
 
     Rule: at the last evaluation the most frequent predictions for the classes are a permutation of them other than
     the identity, and by it at least 10 points [H] more predictions are right than by the labels. Two classes that a
-    young network confuses do not do that: both then get the same prediction.
+    young network confuses do not do that: both then get the same prediction. Or, when a part of the labels is wrong:
+    the most frequent *wrong* predictions are a permutation that holds at least 40 % [H] of all errors.
     """
-    points = 0.1
+    points, errors = 0.1, 0.4
     steps, confusions = run.confusions(passed=1)
     counts = confusions[-1]
     predicted = counts.argmax(axis=1)  # [K]
     classes = np.arange(len(predicted))
+    if (predicted == classes).any():
+        if partly := partly_swapped(run, int(steps[-1]), counts, errors):
+            return partly
     if (np.sort(predicted) != classes).any():
         return None
     right, renamed = counts.diagonal().sum() / counts.sum(), counts[classes, predicted].sum() / counts.sum()
@@ -98,6 +120,23 @@ def swapped_labels(run: Run) -> Finding | None:
         "swapped-labels", f"The {run.test_name} labels differ from those it was trained on", RED, int(steps[-1]),
         (f"{percent(right)} of the predictions are right; with the classes renamed {percent(renamed)} would be",
          f"{', '.join(moved[:3])}" + (f" and so on for {len(moved)} classes" if len(moved) > 3 else "")),
+    )  # fmt: skip
+
+
+def partly_swapped(run: Run, step: int, counts: np.ndarray, least: float) -> Finding | None:
+    """The second half of `swapped_labels`: counts [K,K] of one evaluation."""
+    wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
+    second, classes = wrong.argmax(axis=1), np.arange(len(counts))
+    if (np.sort(second) != classes).any() or not wrong.sum():
+        return None
+    fraction = wrong[classes, second].sum() / wrong.sum()
+    if fraction < least:
+        return None
+    pairs = ", ".join(f"{run.class_name(i)} as {run.class_name(second[i])}" for i in classes[:3])
+    return Finding(
+        "swapped-labels", "A part of the labels belongs to other classes", RED, step,
+        (f"{percent(fraction)} of the wrong predictions on {run.test_name} images follow a rule that names each class "
+         f"once ({pairs}, ...); where classes merely resemble each other, several are taken for the same one",),
     )  # fmt: skip
 
 
@@ -127,10 +166,7 @@ def no_signal(run: Run) -> Finding | None:
     With label smoothing the loss of chance level is ln 10 all the same.
     """
     window, near, below, alive = 200, 0.03, 0.06, 1e-6
-    run.need_steps(max(300, run.steps_per_epoch))
-    steps, loss, accuracy = finite_part(run)
-    if len(loss) < window:
-        return None
+    steps, loss, accuracy = finite_part(run, max(300, run.steps_per_epoch))
     means = trailing_mean(loss, window)[window - 1 :]
     if abs(means[-1] - LN10) > near or means.min() < LN10 - below:
         return None
@@ -183,10 +219,11 @@ def repeated_order(run: Run) -> Finding | None:
     """
     strong, stds, pairs, side, window = 0.2, 6, 100, 20, 51
     lag = run.steps_per_epoch
-    run.need_steps(lag + pairs + side)
-    _, loss, _ = finite_part(run)
-    if lag <= side + 1 or len(loss) < lag + pairs + side or (loss <= 0).any():
-        return None
+    if lag <= side + 1:
+        raise NotMeasured(f"it takes more than {side + 1} steps an epoch, the run has {lag}")
+    _, loss, _ = finite_part(run, lag + pairs + side)
+    if (loss <= 0).any():
+        raise NotMeasured("the loss of a batch is 0, so that its logarithm tells nothing")
     logs = np.log(loss)
     kernel = np.ones(window)
     trend = np.convolve(logs, kernel, "same") / np.convolve(np.ones(len(logs)), kernel, "same")

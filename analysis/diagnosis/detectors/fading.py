@@ -8,11 +8,14 @@ from analysis.diagnosis.detectors.finding import (
     Finding,
     begin_of_lasting,
     near_peak_rate,
+    near_peak_span,
     percent,
     stretch,
 )
 from analysis.diagnosis.detectors.runaway import gradient_flow, in_a_row
 from analysis.support.run import NotMeasured, Run
+
+LONG = 200  # steps: how long an update must be too large or too small
 
 
 def vanishing(run: Run) -> Finding | None:
@@ -72,8 +75,7 @@ def rate_high(run: Run) -> Finding | None:
     steps before (median over layers) [H]: a few such updates undo what many have built, and may be the last ones.
     (CS231n's 1e-3 is for plain SGD; batch norm with momentum is well at 1e-2.)
     """
-    long = rate_scale(run, "rate-high", "The updates are too large for the weights", 3e-2, 1e-1)
-    if long:
+    if long := rate_scale(run, "rate-high", "The updates are too large for the weights", 3e-2, 1e-1):
         return long
     leap, times, growth = 0.1, 2, 1.5
     steps, ratio = middle_ratio(run)
@@ -81,7 +83,7 @@ def rate_high(run: Run) -> Finding | None:
     grown_at, grown = growth_of_weights(run)
     blown = np.flatnonzero(grown > growth)
     if len(leaps) < times and not blown.size:
-        run.need_steps(200)  # the first rule needs so many
+        near_peak_span(run, steps, LONG)  # the first rule needs so many
         return None
     evidence = []
     if leaps.size:
@@ -114,11 +116,11 @@ def growth_of_weights(run: Run, span: int = 20) -> tuple[np.ndarray, np.ndarray]
 def rate_low(run: Run) -> Finding | None:
     """Each update changes the weights by next to nothing.
 
-    Rule: median over layers of |d|/|w| < 1e-4 [H], red < 1e-5 [H], for 200 steps while the rate is at least half its
+    Rule: median over layers of |d|/|w| < 5e-4 [H], red < 1e-5 [H], for 200 steps while the rate is at least half its
     peak; over after twice that. (CS231n: about 1e-3 is right.)
     """
-    run.need_steps(200)
-    return rate_scale(run, "rate-low", "The updates are too small for the weights", 1e-4, 1e-5)
+    near_peak_span(run, middle_ratio(run)[0], LONG)
+    return rate_scale(run, "rate-low", "The updates are too small for the weights", 5e-4, 1e-5)
 
 
 def middle_ratio(run: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -149,13 +151,12 @@ def bouncing(run: Run, since: int) -> list[str]:
 
 def rate_scale(run: Run, name: str, title: str, amber: float, red: float) -> Finding | None:
     """`rate_high` and `rate_low` over a long time: they differ in the sign only."""
-    duration = 200
     steps, ratio = middle_ratio(run)
     near = near_peak_rate(run, steps)
     steps, ratio = steps[near], ratio[near]
     sign = 1 if red > amber else -1
     slack = 0.5 if sign > 0 else 2.0
-    found = stretch(steps, sign * ratio > sign * amber, sign * ratio > sign * amber * slack, duration)
+    found = stretch(steps, sign * ratio > sign * amber, sign * ratio > sign * amber * slack, LONG)
     if not found:
         return None
     middle = float(np.median(ratio[(steps >= found[0]) & (steps <= found[1])]))
@@ -164,7 +165,7 @@ def rate_scale(run: Run, name: str, title: str, amber: float, red: float) -> Fin
     return Finding(
         name, title, RED if sign * middle > sign * red else AMBER, found[0],
         (f"from step {found[0]:,} to {found[1]:,}, with the rate near its peak, an update changes a layer by "
-         f"{middle:.2g} of its norm (median over layers and steps); between 1e-4 and 3e-2 is usual",
+         f"{middle:.2g} of its norm (median over layers and steps); between 1e-3 and 1e-2 is usual",
          f"the peak of the learning rate is {np.nanmax(run.steps['learning_rate']):.3g}",
          *(bouncing(run, found[0]) if sign > 0 else ())),
     )  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.support.run import Run
+from analysis.support.run import NotMeasured, Run, counted
 
 LN10 = math.log(10)  # nats: the loss of ten equal probabilities
 CHANCE = 0.1  # the accuracy of chance level
@@ -73,10 +73,16 @@ def trailing_median(values: np.ndarray, window: int) -> np.ndarray:
     return medians
 
 
-def finite_part(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(steps, loss, accuracy) of the batches up to the first loss that is not finite."""
+def finite_part(run: Run, least: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(steps, loss, accuracy) of the batches up to the first loss that is not finite.
+
+    Raises NotMeasured if they are fewer than `least`.
+    """
+    run.need_steps(least)
     lost = np.flatnonzero(~np.isfinite(run.steps["loss"]))
     end = lost[0] if lost.size else len(run.steps["loss"])
+    if end < least:
+        raise NotMeasured(f"it takes {least:,} steps with a finite loss, the run has {end:,}")
     return tuple(run.steps[name][:end] for name in ("step", "loss", "accuracy"))
 
 
@@ -85,6 +91,15 @@ def near_peak_rate(run: Run, steps: np.ndarray, fraction: float = 0.5) -> np.nda
     rate = run.steps["learning_rate"]
     index = np.minimum(np.searchsorted(run.steps["step"], steps), len(rate) - 1)
     return rate[index] >= fraction * np.nanmax(rate)
+
+
+def near_peak_span(run: Run, steps: np.ndarray, least: int) -> np.ndarray:
+    """`near_peak_rate`. Raises NotMeasured if there are fewer than `least` steps from the first to the last of them."""
+    near = near_peak_rate(run, steps)
+    span = int(np.ptp(steps[near])) + 1 if near.any() else 0
+    if span < least:
+        raise NotMeasured(f"it takes {least:,} steps with the rate near its peak, the run has {counted(span, 'step')}")
+    return near
 
 
 def standard_error(p: float, n: int) -> float:

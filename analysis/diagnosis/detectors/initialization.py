@@ -30,8 +30,8 @@ def zero_init(run: Run) -> Finding | None:
 def no_gradient(run: Run) -> Finding | None:
     """A layer with sound weights that no gradient reaches: something in the backward pass cuts it off.
 
-    Rule: a kernel before the last is not 0 at step 1, and its gradient is exactly 0 at all of the first 10 measured
-    steps (all there are, from 3 on), and no kernel starts at zero.
+    Rule: no kernel before the last starts at zero, and the gradient of a kernel, that of the last one included, is
+    exactly 0 at all of the first 10 measured steps (all there are, from 3 on).
     """
     weights, gradients = early_norms(run)
     evidence = cut_off(gradients)
@@ -49,8 +49,8 @@ def early_norms(run: Run) -> tuple[Table, Table]:
 
 
 def cut_off(gradients: Table, wanted: int = 10) -> list[str]:
-    """A sentence about the kernels before the last whose gradient is 0 at all of the first steps, or nothing."""
-    early = gradients.values[:wanted, :-1]
+    """A sentence about the kernels whose gradient is 0 at all of the first steps, or nothing."""
+    early = gradients.values[:wanted]
     zero = np.flatnonzero((early == 0).all(axis=0))
     if not zero.size:
         return []

@@ -104,10 +104,8 @@ def underfit(run: Run) -> Finding | None:
     train, test = evaluations["train_accuracy"][-1], evaluations["test_accuracy"][-1]
     if train >= low or train - test >= gap:
         return None
-    steps, loss, _ = finite_part(run)
+    steps, loss, _ = finite_part(run, 100)
     quarter = len(loss) // 4
-    if not quarter:
-        return None
     before, last = loss[-2 * quarter : -quarter], loss[-quarter:]
     error = math.sqrt((before.var() + last.var()) / quarter)
     fell = before.mean() - last.mean()
@@ -126,14 +124,41 @@ def underfit(run: Run) -> Finding | None:
 
 
 def overfit(run: Run) -> Finding | None:
-    """What it still learns about its training images harms it on others.
+    """It fits its training images and not the others, or what it still learns about them harms it on others.
 
-    Rule: t* = argmin of the test loss; at the last 3 evaluations or more 100 (L_t / L_t* - 1) > 5 and L_t - L_t* > 0.05
-    nats [H], and the train loss fell since t* (after Prechelt 1998). Harmful (red) if the accuracy is 2 SE below its
-    best and has been at both last evaluations; else benign (amber): it is only overconfident.
+    Rule (a): t* = argmin of the test loss; at the last 3 evaluations or more 100 (L_t / L_t* - 1) > 5 and
+    L_t - L_t* > 0.05 nats [H], and the train loss fell since t* (after Prechelt 1998). Harmful (red) if the accuracy is
+    2 SE below its best and has been at both last evaluations; else benign (amber): it is only overconfident.
+    (b) at the last evaluation after epoch 1 the train accuracy is 30 points [H] above the test accuracy; red at 50 [H].
     """
+    if found := rising_test_loss(run):
+        return found
+    if found := wide_gap(run):
+        return found
+    run.evaluations(4)  # rule (a) needs so many
+    return None
+
+
+def wide_gap(run: Run) -> Finding | None:
+    """The second rule of `overfit`."""
+    amber, red = 0.3, 0.5
+    evaluations = run.evaluations(passed=1)
+    train, test = evaluations["train_accuracy"][-1], evaluations["test_accuracy"][-1]
+    gaps = evaluations["train_accuracy"] - evaluations["test_accuracy"]
+    if not gaps[-1] > amber:
+        return None
+    return Finding(
+        "overfit", "Overfitting: it fits its training images, not the others", RED if gaps[-1] > red else AMBER,
+        int(evaluations["step"][begin_of_lasting(gaps > amber)]),
+        (f"train accuracy {percent(train)}, {run.test_name} accuracy {percent(test)}: a gap of {100 * gaps[-1]:.0f} "
+         f"points with {run.fact('data', 'train_images'):,} training images",),
+    )  # fmt: skip
+
+
+def rising_test_loss(run: Run) -> Finding | None:
+    """The first rule of `overfit`; None with fewer than 4 evaluations."""
     rise, nats, lasting = 0.05, 0.05, 3
-    evaluations = run.evaluations(lasting + 1)
+    evaluations = run.evaluations()
     test, train, accuracy = evaluations["test_loss"], evaluations["train_loss"], evaluations["test_accuracy"]
     best = int(np.nanargmin(test))
     over = (test > (1 + rise) * test[best]) & (test > test[best] + nats)
@@ -214,13 +239,15 @@ def collapse(run: Run) -> Finding | None:
 def pipeline(run: Run) -> Finding | None:
     """The machine waits for something else than the arithmetic of the step.
 
-    Rule: a compiled function was traced more than once: amber. Or p95 / p50 of the seconds a step took, without
-    the probes, > 3 over at least 100 steps: a note, for a shared machine does that by itself.
+    Rule: a compiled function was traced more than once (--eager compiles none): amber. Or p95 / p50 of the seconds a
+    step took, without the probes, > 3 over at least 100 steps: a note, for a shared machine does that by itself.
     """
-    tail, least = 3, 100
+    tail, least, missing = 3, 100, None
     try:
         steps, traces = run.of_network("traces")
-    except NotMeasured:
+    except NotMeasured as reason:
+        if not run.config["settings"].get("eager"):
+            missing = reason
         traces = np.empty(0)
     if len(traces) and traces[-1] > 1:
         return Finding(
@@ -234,6 +261,8 @@ def pipeline(run: Run) -> Finding | None:
         raise NotMeasured("timing.csv is short")
     middle, late = np.percentile(seconds, [50, 95])
     if not late > tail * middle:
+        if missing:
+            raise missing
         return None
     return Finding(
         "pipeline", "Some steps take much longer than others", NOTE,

@@ -53,10 +53,9 @@ def spike(run: Run) -> Finding | None:
     batch is no spike) [H]. Note if it is back within 200 steps, amber if it is not, or after three of them.
     """
     window, stds, times, nats, after = 200, 6, 1.2, 0.25, 5
-    run.need_steps(window + after)
-    steps, loss, _ = finite_part(run)
-    if len(loss) < window + after or (loss <= 0).any():
-        return None
+    steps, loss, _ = finite_part(run, window + after)
+    if (loss <= 0).any():
+        raise NotMeasured("the loss of a batch is 0, so that its logarithm tells nothing")
     medians = trailing_median(loss, window)
     bound = np.maximum(times * medians, medians + nats)
     found, free_from = [], 0
@@ -95,10 +94,7 @@ def divergence(run: Run) -> Finding | None:
     bound. Red; amber if the loss came back below ln 10 - 0.2 and 1.2 x its minimum by the end.
     """
     window, duration, above, below, times, nats, hot = 50, 100, -0.02, 0.2, 1.5, 0.3, 5
-    run.need_steps(hot)
-    steps, loss, _ = finite_part(run)
-    if len(loss) < hot:
-        return None
+    steps, loss, _ = finite_part(run, hot)
     means = trailing_mean(loss, window)
     lowest = np.minimum.accumulate(means)
     bound = np.maximum(times * lowest, lowest + nats)
@@ -108,6 +104,7 @@ def divergence(run: Run) -> Finding | None:
         wild = loss > 2 * LN10
         over = stretch(steps, wild, wild, hot)
     if not over:
+        finite_part(run, window + duration)  # the first two rules need so many
         return None
     lowest_ever = float(lowest[np.searchsorted(steps, over[0])])
     back = means[-1] < LN10 - below and means[-1] < 1.2 * max(lowest_ever, 0.05) and over[1] < steps[-1]
@@ -129,11 +126,11 @@ def exploding(run: Run) -> Finding | None:
     flow, rows, times = 70, 10, 100
     try:
         steps, values = gradient_flow(run)
-    except NotMeasured:
-        flow_found = None
+    except NotMeasured as reason:
+        flow_found, missing = None, reason
         run.need_steps(rows)
     else:
-        flow_found = in_a_row(values > flow, values > flow / 2, rows)
+        flow_found, missing = in_a_row(values > flow, values > flow / 2, rows), None
     if flow_found is not None:
         first = int(steps[flow_found])
         return Finding(
@@ -148,6 +145,8 @@ def exploding(run: Run) -> Finding | None:
     so_far = np.repeat(medians, np.diff(np.append(ends, len(norm) + 1))[: len(medians)])
     at = in_a_row(norm > times * so_far, norm > times / 2 * so_far, rows)
     if at is None or so_far[at] == 0:
+        if missing:
+            raise missing
         return None
     return Finding(
         "exploding", "The gradient explodes", RED, int(run.steps["step"][at]),
@@ -156,10 +155,10 @@ def exploding(run: Run) -> Finding | None:
 
 
 def gradient_flow(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """(steps [S], |g_first| / |g_last| [S]); infinite where the last gradient is 0, NaN where both are."""
+    """(steps [S], |g_first| / |g_last| [S]); NaN where the last gradient is 0: see `no_gradient`."""
     table = run.table("gradient_norm", 10)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return table.steps, table.values[:, 0] / table.values[:, -1]
+        return table.steps, table.values[:, 0] / np.where(table.values[:, -1] > 0, table.values[:, -1], np.nan)
 
 
 def in_a_row(enter: np.ndarray, stay: np.ndarray, count: int) -> int | None:

@@ -72,6 +72,18 @@ def test_missing_class(tmp_path):
     assert found_by(tmp_path / "c", made, "missing-class") is None
 
 
+def test_imbalanced_classes(tmp_path):
+    made = MadeRun()
+    counts = made.config["data"]["train_class_counts"]
+    counts[7] = 3_001
+    assert found_by(tmp_path, made, "imbalanced-classes").severity == "amber"
+    counts[7] = 90_000  # one image many times
+    found = found_by(tmp_path / "b", made, "imbalanced-classes")
+    assert found.severity == "red" and "'kind7'" in found.title
+    counts[7] = 3_000
+    assert found_by(tmp_path / "c", made, "imbalanced-classes") is None
+
+
 def test_a_class_that_is_never_predicted(tmp_path):
     made = MadeRun()
     made.confusions[4:, :, 8] += made.confusions[4:, :, 5]
@@ -91,6 +103,26 @@ def test_swapped_labels(tmp_path):
     made.confusions[:, :, [3, 5]] = made.confusions[:, :, [5, 3]]  # only two of them
     assert "kind3 is predicted as kind5" in found_by(tmp_path / "b", made, "swapped-labels").evidence[1]
     made.confusions[:, 3] = made.confusions[:, 5]  # both get the same prediction: a confusion, not a swap
+    assert found_by(tmp_path / "c", made, "swapped-labels") is None
+
+
+def half_shifted(right: int, shifted: int) -> MadeRun:
+    """Predictions for 1,000 images of each class: `right` times the class, `shifted` times the next one."""
+    made = MadeRun()
+    others = (1000 - right - shifted) // 8
+    counts = np.full((10, 10), others)
+    for k in range(10):
+        counts[k, k], counts[k, (k + 1) % 10] = right, shifted
+    made.confusions[-1] = counts
+    return made
+
+
+def test_a_part_of_the_labels_shifted_by_one_class(tmp_path):
+    found = found_by(tmp_path, half_shifted(400, 320), "swapped-labels")
+    assert found.severity == "red" and "(kind0 as kind1, kind1 as kind2" in found.evidence[0]
+    assert found_by(tmp_path / "b", half_shifted(600, 100), "swapped-labels") is None  # a quarter of the errors
+    made = half_shifted(400, 320)
+    made.confusions[-1, 3], made.confusions[-1, 3, [3, 5]] = 35, [400, 320]  # kind3 and kind4 are both taken for kind5
     assert found_by(tmp_path / "c", made, "swapped-labels") is None
 
 
@@ -118,6 +150,14 @@ def test_no_gradient(tmp_path):
     assert "'conv1'" in found_by(tmp_path / "b", made, "no-gradient").evidence[0]
     made.layers["gradient_norm"]["conv1"][1][9] = 1e-6
     assert found_by(tmp_path / "c", made, "no-gradient") is None
+
+
+def test_a_last_layer_without_a_gradient(tmp_path):
+    """It gets none at any step: named so, and no exploding gradient, though the first layer's is infinitely larger."""
+    made = MadeRun()
+    made.layers["gradient_norm"]["dense"][1][:] = 0
+    assert "'dense'" in found_by(tmp_path, made, "no-gradient").evidence[0]
+    assert found_by(tmp_path / "b", made, "exploding") is None
 
 
 def test_a_last_layer_that_starts_at_zero_is_sound(tmp_path):
@@ -250,6 +290,45 @@ def test_a_short_honest_run_inside_the_band_is_no_double_softmax(tmp_path):
     made = MadeRun().cut(150)
     made.steps["loss"] = np.linspace(2.3, 1.5, 150)
     made.steps["accuracy"] = np.linspace(0.1, 0.46, 150)
+    with pytest.raises(NotMeasured, match=r"at 34\.0 % accuracy"):  # the two cannot be told apart yet
+        found_by(tmp_path, made, "double-softmax")
+    made.steps["accuracy"] += 0.1
+    assert found_by(tmp_path / "b", made, "double-softmax") is None
+
+
+def smoothed(confidence: np.ndarray, a: float, doubled: bool) -> np.ndarray:
+    """The loss with label smoothing `a` at this confidence in the right class, the rest spread evenly."""
+    logits = np.repeat(((1 - confidence) / 9)[:, None], 10, axis=1)
+    logits[:, 0] = confidence
+    logits = logits if doubled else np.log(logits)
+    target = np.full(10, a / 10)
+    target[0] += 1 - a
+    return np.log(np.exp(logits).sum(axis=1)) - logits @ target
+
+
+@pytest.mark.parametrize("a", [0.1, 0.2, 0.3])
+def test_double_softmax_with_label_smoothing(tmp_path, a):
+    made = MadeRun()
+    made.config["settings"]["label_smoothing"] = a
+    confidence = np.clip(made.steps["accuracy"], 0.1, 0.95)
+    made.steps["loss"] = smoothed(confidence, a, doubled=True)
+    assert found_by(tmp_path, made, "double-softmax").severity == "red"
+    made.steps["loss"] = smoothed(confidence, a, doubled=False)
+    assert found_by(tmp_path / "b", made, "double-softmax") is None
+
+
+def test_heavy_label_smoothing_is_no_double_softmax(tmp_path):
+    made = MadeRun()
+    made.config["settings"]["label_smoothing"] = 0.5
+    made.steps["loss"] = smoothed(np.clip(made.steps["accuracy"], 0.1, 0.95), 0.5, doubled=False)
+    with pytest.raises(NotMeasured, match=r"label smoothing 0\.5"):
+        found_by(tmp_path, made, "double-softmax")
+
+
+def test_a_loss_too_high_for_its_accuracy_is_no_double_softmax(tmp_path):
+    """Right at 60 % and a loss of 2.2: overconfident errors do that, two softmaxes cannot."""
+    made = MadeRun()
+    made.steps["loss"][:], made.steps["accuracy"][:] = 2.2, 0.6
     assert found_by(tmp_path, made, "double-softmax") is None
 
 
@@ -298,9 +377,17 @@ def test_uphill_shows_in_the_first_steps(tmp_path):
     for layer in made.layers["first_order_change"]:
         made.layers["first_order_change"][layer][1][:5] *= -1
     assert found_by(tmp_path, made, "uphill").step == 1
-    made.layers["first_order_change"]["dense"][1][4] = -1.0
+    for layer in made.layers["first_order_change"]:
+        made.layers["first_order_change"][layer][1][4] = -1.0
     with pytest.raises(NotMeasured):
         found_by(tmp_path / "b", made, "uphill")
+
+
+def test_one_layer_that_goes_uphill_is_named(tmp_path):
+    made = MadeRun()
+    made.layers["first_order_change"]["conv2"][1][:] *= -0.1  # the others outweigh it
+    found = found_by(tmp_path, made, "uphill")
+    assert "'conv2'" in found.title and found.step == 1
 
 
 def test_uphill(tmp_path):
@@ -309,20 +396,53 @@ def test_uphill(tmp_path):
         made.layers["first_order_change"][layer][1][:] *= -1
     found = found_by(tmp_path, made, "uphill")
     assert (found.severity, found.step) == ("red", 1)
-    made.layers["first_order_change"]["dense"][1][:] = -1.0  # one layer outweighs the others
+    made = MadeRun()
+    made.layers["first_order_change"]["dense"][1][10:30] *= -1  # for some steps, as momentum may
     assert found_by(tmp_path / "b", made, "uphill") is None
 
 
-def test_shrinking_weights(tmp_path):
+def shrunk(weight_decay: float, fraction: float) -> MadeRun:
+    """A run with this weight decay whose kernels end at a fraction of their initial norm."""
     made = MadeRun()
-    made.config["settings"]["weight_decay"] = 0.3
+    made.config["settings"]["weight_decay"] = weight_decay
     for _, values in made.layers["weight_norm"].values():
-        values[-3:] = 0.04 * values[0]
-    found = found_by(tmp_path, made, "shrinking-weights")
+        values[-3:] = fraction * values[0]
+    return made
+
+
+def test_shrinking_weights(tmp_path):
+    found = found_by(tmp_path, shrunk(1e-3, 0.04), "shrinking-weights")
     assert found.step == 680 and "0.04 of its initial norm" in found.evidence[0]
-    for _, values in made.layers["weight_norm"].values():
-        values[-1] = 0.06 * values[0]
-    assert found_by(tmp_path / "b", made, "shrinking-weights") is None
+    assert found_by(tmp_path / "b", shrunk(1e-3, 0.06), "shrinking-weights") is None
+
+
+def test_a_weight_decay_that_is_too_strong(tmp_path):
+    """A hundred times the usual one: at rate 0.04 and momentum 0.9 the weights fall to 1/e in 25 steps."""
+    found = found_by(tmp_path, shrunk(0.1, 0.4), "shrinking-weights")
+    assert found.title == "The weight decay is too strong" and "in 25 steps" in found.evidence[1]
+    assert found_by(tmp_path / "b", shrunk(0.1, 0.6), "shrinking-weights") is None  # the gradient keeps them up
+    assert found_by(tmp_path / "c", shrunk(0.02, 0.4), "shrinking-weights") is None  # 125 steps
+
+
+@pytest.mark.parametrize(
+    "name, steps",
+    [("divergence", 149), ("double-softmax", 109), ("spike", 204), ("no-signal", 299), ("repeated-order", 219),
+     ("overfit", 300), ("evaluation-mode", 199), ("rate-low", 200), ("rate-high", 200), ("uphill", 49),
+     ("frozen-layer", 9), ("frozen-step-counter", 19), ("plateau", 600), ("oscillation", 500)],
+)  # fmt: skip
+def test_a_run_too_short_for_a_rule_is_not_in_order(tmp_path, name, steps):
+    with pytest.raises(NotMeasured):
+        found_by(tmp_path, MadeRun().cut(steps), name)
+
+
+def test_what_only_half_of_a_rule_could_check_is_not_in_order(tmp_path):
+    for name, quantity in (("exploding", "gradient_norm"), ("pipeline", "traces")):
+        made = MadeRun()
+        del made.layers[quantity]
+        with pytest.raises(NotMeasured, match=quantity):
+            found_by(tmp_path / name, made, name)
+        made.config["settings"]["eager"] = True
+    assert found_by(tmp_path, made, "pipeline") is None  # without compiled functions there are no traces
 
 
 # ---------------------------------------------------------------------------- numbers that run away
@@ -443,7 +563,7 @@ def test_dying_relu(tmp_path, shares, severity, step):
     "ratio, name, severity",
     [
         (0.025, "rate-high", None), (0.05, "rate-high", "amber"), (0.3, "rate-high", "red"),
-        (2e-4, "rate-low", None), (5e-5, "rate-low", "amber"), (1e-6, "rate-low", "red"),
+        (1e-3, "rate-low", None), (2e-4, "rate-low", "amber"), (1e-6, "rate-low", "red"),
     ],
 )  # fmt: skip
 def test_rate(tmp_path, ratio, name, severity):
@@ -452,6 +572,13 @@ def test_rate(tmp_path, ratio, name, severity):
         values *= ratio / values.max()
     found = found_by(tmp_path, made, name)
     assert (found and found.severity) == severity
+
+
+@pytest.mark.parametrize("name", ["rate-high", "rate-low"])
+def test_a_run_with_too_short_a_peak_is_not_checked(tmp_path, name):
+    """300 steps have taken place, and near the peak were 150 of them."""
+    with pytest.raises(NotMeasured, match=r"it takes 200 steps with the rate near its peak, the run has 1\d\d"):
+        found_by(tmp_path, MadeRun(epochs=3), name)
 
 
 @pytest.mark.parametrize("name", ["rate-high", "rate-low"])
@@ -561,6 +688,15 @@ def test_overfit(tmp_path):
     both = overfitting(rising, holding)
     both.evaluations["train_loss"][3:] = 2.0
     assert found_by(tmp_path / "e", both, "overfit") is None  # train rose too: that is no overfitting
+
+
+@pytest.mark.parametrize("train, test, severity", [(0.96, 0.38, "red"), (0.85, 0.5, "amber"), (0.8, 0.51, None)])
+def test_a_gap_between_train_and_test_accuracy(tmp_path, train, test, severity):
+    made = MadeRun()
+    made.evaluations["train_accuracy"][-1], made.evaluations["test_accuracy"][-1] = train, test
+    found = found_by(tmp_path, made, "overfit")
+    assert (found and found.severity) == severity
+    assert not found or (found.step == 700 and "with 10,000 training images" in found.evidence[0])
 
 
 def test_suspicious_test(tmp_path):
