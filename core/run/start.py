@@ -70,8 +70,9 @@ def resume(training, diagnostics, folder) -> int:
     if different := recovery.different_environment(config, devices.environment(training.settings.threads)):
         terminal.say(f"other last bits from here on: the run was begun with {different}")
     diagnostics.set_intervals(config["diagnostics"]["intervals"])
-    # A run that starts again measures its untrained network again; an evaluation that was cut short is repeated.
-    repeated = () if is_evaluated(folder, start) else diagnostics.evaluation_quantities(start)
+    # A run that starts again has no row yet; an evaluation that was cut short is repeated.
+    complete = start == 0 or is_evaluated(folder, start)
+    repeated = () if complete else diagnostics.evaluation_quantities(start)
     logs.cut_back(folder, start or -1, repeated)
     return start
 
