@@ -1,0 +1,101 @@
+"""The verbs of the Makefile: what they run, tried with a Python that only notes how it was called."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import runner
+from documents import PROJECT
+
+STUB = """#!/bin/sh
+echo "$@" >> "$CALLS"
+case "$*" in
+*--help*) exit 0 ;;
+train_loop.py*fail*) exit 1 ;;
+train_loop.py*) if [ -n "$GLASSBOX_RUN_FILE" ]; then printf '%s' "the runs/mine" > "$GLASSBOX_RUN_FILE"; fi ;;
+esac
+"""
+
+
+@pytest.fixture
+def make(tmp_path):
+    """make(*arguments, status) -> the calls of Python that it made, a line each."""
+    if not shutil.which("make"):
+        pytest.skip("make is not installed")
+    environment = tmp_path / "venv"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin" / "python").write_text(STUB)
+    (environment / "bin" / "python").chmod(0o755)
+    (environment / ".ready").touch()
+    calls = tmp_path / "calls"
+    given = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+
+    def call(*args, status=0):
+        calls.write_text("")
+        done = subprocess.run(
+            ["make", f"VENV={environment}", *args], cwd=PROJECT, capture_output=True, text=True,
+            env=given | {"CALLS": str(calls), "TMPDIR": str(tmp_path)}, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode == 0) == (status == 0), done.stdout + done.stderr
+        return calls.read_text().splitlines()
+
+    return call
+
+
+def test_train_draws_the_run_that_was_trained(make):
+    training, curves, diagnose = make("train", "ARGS=--runs-dir X --run two")
+    assert training.split() == ["train_loop.py", "--runs-dir", "X", "--run", "two"]
+    assert curves == "analysis/curves.py the runs/mine"
+    assert diagnose == "analysis/diagnose.py --summary the runs/mine"
+
+
+def test_train_with_a_name(make):
+    assert make("train", "RUN=first", "ARGS=--epochs 2")[0].split() == "train_loop.py --run first --epochs 2".split()
+
+
+def test_help_draws_nothing(make):
+    assert make("train", "ARGS=--help") == ["train_loop.py --help"]
+
+
+def test_a_training_that_fails_is_not_drawn(make):
+    assert len(make("train", "ARGS=--run fail", status=1)) == 1
+
+
+def test_the_temporary_file_is_gone(make, tmp_path):
+    make("train")
+    assert not list(tmp_path.glob("tmp.*"))
+
+
+@pytest.mark.parametrize(("verb", "script"), [("curves", "curves"), ("diagnose", "diagnose"), ("replay", "replay")])
+def test_run_names_the_runs(make, verb, script):
+    assert make(verb, "RUN=first second", "ARGS=--out x") == [f"analysis/{script}.py first second --out x"]
+    assert make(verb) == [f"analysis/{script}.py"]
+
+
+def test_debug_keeps_nothing(make, tmp_path):
+    (call,) = make("debug")
+    folder = re.fullmatch(r"train_loop.py --recipe debug --pdb --runs-dir (\S+)", call)[1]
+    assert folder.startswith(str(tmp_path)) and not os.path.exists(folder)
+
+
+def test_layers_runs_every_walkthrough(make):
+    names = sorted(path.name for path in (PROJECT / "layers_explained").glob("*.py") if path.name != "__init__.py")
+    assert sorted(call.split()[0].rpartition("/")[2] for call in make("layers")) == names
+
+
+def test_the_verbs_are_those_of_the_readme():
+    done = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True)
+    verbs = [line.rstrip() for line in done.stdout.splitlines()]
+    readme = (PROJECT / "README.md").read_text()
+    block = readme[readme.index("$ make\n") + len("$ make\n") :].split("```")[0].splitlines()
+    assert [line.rstrip() for line in block] == verbs, "README.md shows another list than `make` prints"
+
+
+def test_leaving_the_debugger_is_no_error_and_the_run_tells_its_folder(tmp_path, monkeypatch):
+    note = tmp_path / "note"
+    monkeypatch.setenv("GLASSBOX_RUN_FILE", str(note))
+    args = ("--recipe", "debug", "--runs-dir", tmp_path / "runs", "--run", "left", "--diagnostics", "off", "--pdb")
+    runner.run("train_loop.py", *args, stdin="q\n")
+    assert note.read_text() == str(tmp_path / "runs" / "left")
