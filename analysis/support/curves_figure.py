@@ -35,7 +35,7 @@ def draw(runs: list[Run], verdicts: list[str], only: str | None, out: Path) -> N
         if alone:
             draw_findings(axes["loss"], runs[0], handles)
     if "accuracy" in axes:
-        axes["accuracy"].set_ylim(0, 100)
+        axes["accuracy"].set_ylim(0, 103)
     style.legend_above(axes["legend"], handles)
     if alone:
         subject = f"{style.shortened(runs[0].name)} on {runs[0].data_title}"
@@ -48,7 +48,7 @@ def draw(runs: list[Run], verdicts: list[str], only: str | None, out: Path) -> N
 def layout(names: list[str], text: str, rows: int):
     """(figure, {name: axes}) with the legend above, so many rows high, and the text below."""
     lines = style.wrapped(text, style.WIDTH - 0.8).count("\n") + 1 if text else 0
-    above, below = 0.15 + 1.15 * style.LINE * rows, 0.1 + style.LINE * lines
+    above, below = 0.2 + 1.15 * style.LINE * rows, 0.1 + style.LINE * lines
     middle = style.HEIGHT - above - below - 0.6
     if len(names) == 1:
         drawing, grid = style.figure(3, 1, [above, middle, below])
@@ -79,7 +79,7 @@ def legend(runs: list[Run]) -> dict:
     else:
         train_colour = test_colour = "black"
         handles = {
-            f"{style.shortened(run.name)}{result(run)}": Line2D([], [], color=colour, linewidth=4)
+            f"{style.shortened(run.name, 32)}{result(run)}": Line2D([], [], color=colour, linewidth=4)
             for run, (colour, _) in zip(runs, colours_of(runs))
         }
     return handles | {
@@ -104,11 +104,11 @@ def chosen_epoch(run: Run) -> int | None:
 
 
 def result(run: Run) -> str:
-    """`, last epoch 75.2 %`, or on a validation set the best epoch's."""
+    """`, last epoch: 75.2 %`, or on a validation set the best epoch's."""
     if (chosen := chosen_epoch(run)) is None:
         return ""
-    which = f"best epoch, {run.epochs['epoch'][chosen]}," if run.has_validation else "last epoch"
-    return f", {which} {100 * run.epochs['test_accuracy'][chosen]:.1f} %"
+    which = f"best epoch {run.epochs['epoch'][chosen]}" if run.has_validation else "last epoch"
+    return f", {which}: {100 * run.epochs['test_accuracy'][chosen]:.1f} %"
 
 
 def draw_measure(panel, run: Run, colours, column: str, scale: float, chance: float, handles: dict) -> None:

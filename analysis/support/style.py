@@ -26,7 +26,8 @@ SEVERITY_COLOURS = {"red": RED, "amber": "#946200", "note": GREY}
 RC = {
     "font.size": TEXT, "axes.titlesize": TITLE, "axes.titleweight": "bold", "axes.labelsize": TEXT,
     "xtick.labelsize": TEXT, "ytick.labelsize": TEXT, "legend.fontsize": TEXT, "legend.frameon": False,
-    "legend.handlelength": 1.4, "legend.columnspacing": 1.4, "figure.titlesize": HEADING, "figure.titleweight": "bold",
+    "legend.handlelength": 1.4, "legend.columnspacing": 1.4, "legend.labelspacing": 0.3,
+    "figure.titlesize": HEADING, "figure.titleweight": "bold",
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
     "text.parse_math": False, "lines.linewidth": 2,
 }  # fmt: skip
