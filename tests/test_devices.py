@@ -8,28 +8,28 @@ import pytest
 import tensorflow as tf
 
 from core import devices
-from core.settings import recipes
 from core.devices import DeviceError, choose, standard_error_hidden
+from core.settings.command_line import parse
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 
 def python(code: str, **environment) -> subprocess.CompletedProcess:
-    """Run these lines in a Python of their own, which has not been told how much TensorFlow may say."""
+    """Run these lines in a Python of their own, in whose environment TensorFlow's log level is not set."""
     inherited = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     return subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, env=inherited | environment, capture_output=True, text=True
     )
 
 
-def test_tensorflow_wakes_without_a_word():
-    woken = python("from core.devices import import_tensorflow; print(import_tensorflow().__version__)")
-    assert woken.returncode == 0
-    assert woken.stderr == "" and woken.stdout.strip() == tf.__version__
+def test_tensorflow_starts_without_a_line():
+    started = python("from core.devices import import_tensorflow; print(import_tensorflow().__version__)")
+    assert started.returncode == 0
+    assert started.stderr == "" and started.stdout.strip() == tf.__version__
 
 
 def test_a_tensorflow_that_cannot_be_imported_says_why(tmp_path):
-    """A library that writes to standard error and fails: what was hidden is what the person needs."""
+    """A library that writes to standard error and fails: what was hidden is shown."""
     (tmp_path / "tensorflow.py").write_text(
         "import os\nos.write(2, b'libsomething.so: not found\\n')\nraise ImportError('broken')\n"
     )
@@ -101,10 +101,10 @@ def test_a_run_is_deterministic_on_the_threads_it_was_given():
     assert python(code).stdout.split() == ["1", "True", "True"]
 
 
-@pytest.mark.parametrize(("threads", "pieces", "each"), [(4, 1, 4), (4, 2, 2), (1, 2, 1), (5, 2, 2)])
-def test_pieces_share_the_threads(threads, pieces, each):
+@pytest.mark.parametrize(("threads", "micro_batches", "each"), [(4, 1, 4), (4, 2, 2), (1, 2, 1), (5, 2, 2)])
+def test_micro_batches_divide_the_threads(threads, micro_batches, each):
     code = (
-        f"from core import devices; devices.configure({threads}, {pieces});"
+        f"from core import devices; devices.configure({threads}, {micro_batches});"
         "t = devices.import_tensorflow().config.threading;"
         "print(t.get_intra_op_parallelism_threads(), t.get_inter_op_parallelism_threads())"
     )
@@ -112,13 +112,14 @@ def test_pieces_share_the_threads(threads, pieces, each):
 
 
 @pytest.mark.parametrize(
-    ("gpus_found", "args", "pieces"),
+    ("gpus_found", "args", "micro_batches"),
     [
         (0, [], 2),
         (0, ["--micro-batches", "3"], 3),
         (0, ["--micro-batches", "1"], 1),
         (0, ["--eager"], 1),
         (0, ["--threads", "1"], 1),
+        (0, ["--kernels", "textbook"], 1),
         (0, ["--recipe", "modern"], 1),
         (0, ["--recipe", "modern", "--micro-batches", "2"], 2),
         (1, [], 1),
@@ -126,10 +127,10 @@ def test_pieces_share_the_threads(threads, pieces, each):
         (1, ["--device", "gpu"], 1),
     ],
 )
-def test_two_pieces_where_they_pay(gpus, monkeypatch, gpus_found, args, pieces):
+def test_two_micro_batches_where_they_pay(gpus, monkeypatch, gpus_found, args, micro_batches):
     gpus(gpus_found)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    assert devices.choose_micro_batches(command_line.parse(args).settings) == pieces
+    assert devices.choose_micro_batches(parse(args).settings) == micro_batches
 
 
 def test_the_environment_can_be_written_down():
@@ -174,6 +175,6 @@ def test_a_gpu_computes_in_bfloat16_when_it_can(monkeypatch, capability, precisi
     assert found == precision and f"{capability[0]}.{capability[1]}" in why
 
 
-def test_the_stopwatch_measures_both():
+def test_both_precisions_are_timed():
     found = devices.convolution_seconds("float32", "bfloat16", repeats=3)
     assert set(found) == {"float32", "bfloat16"} and all(1e-5 < seconds < 10 for seconds in found.values())

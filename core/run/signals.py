@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 
 
 class StopRequest:
@@ -33,8 +32,10 @@ class StopRequest:
 def exit_quietly_on_interrupt(script: str) -> None:
     """Until a StopRequest takes over, Ctrl-C ends the process with one line: nothing has been written yet."""
 
+    terminal = os.dup(2)  # standard error is hidden while TensorFlow is imported
+
     def leave(number, frame):
-        print(f"\n{script}: stopped before the first step; nothing was written", file=sys.stderr, flush=True)
+        os.write(terminal, f"\n{script}: stopped before the first step; nothing was written\n".encode())
         os._exit(130)  # at once: the interrupted code may be TensorFlow's start-up, which would print a traceback
 
     signal.signal(signal.SIGINT, leave)

@@ -1,4 +1,4 @@
-"""The probes measure their formulas and change nothing they look at."""
+"""The probes measure their formulas and change nothing of what they measure."""
 
 from types import SimpleNamespace
 
@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from gradients import normal
 
-from core.measure import probes
 from core.data.batches import Batches, standardize
 from core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten, MaxPooling, ReLU
 from core.losses import softmax_cross_entropy
+from core.measure import probes
 from core.model import CNN
 from core.settings.recipes import RECIPES
 
@@ -19,8 +19,8 @@ def norm(x):
     return np.sqrt(np.sum(x**2))
 
 
-# What each quantity is, in NumPy: w the kernel before the step, g its gradient, d the step taken,
-# w0 the kernel it began with, last the gradient of the step before.
+# What each quantity is, in NumPy: w the kernel before the step, g its gradient, d the update,
+# w0 the initial kernel, last the gradient of the step before.
 BY_FORMULA = {
     "gradient_norm": lambda w, g, d, last, w0: norm(g),
     "gradient_rms": lambda w, g, d, last, w0: np.sqrt(np.mean(g**2)),
@@ -34,7 +34,7 @@ BY_FORMULA = {
 
 @pytest.fixture
 def network():
-    """Parameters besides the kernels stand before and between them, so that a wrong place shows."""
+    """Parameters besides the kernels stand before and between them, so that a wrong index shows."""
     norm, flatten = BatchNormalization("norm", 3), Flatten("flatten")
     layers = [norm, Convolution("conv10", 3, 4), ReLU("relu"), Convolution("conv2", 4, 2), flatten, Dense("out", 32, 5)]
     return CNN("small", layers)
@@ -50,20 +50,20 @@ def test_layers_with_a_kernel_in_network_order(network):
 
 def test_every_quantity_is_its_formula_in_network_order(network):
     probe = probes.LayerProbe(network)
-    places = [2, 4, 6]  # of the kernels among gamma, beta, kernel, bias, kernel, bias, kernel, bias
-    starts = {k: network.parameters[k].numpy() for k in places}
+    indices = [2, 4, 6]  # of the kernels among gamma, beta, kernel, bias, kernel, bias, kernel, bias
+    initial = {k: network.parameters[k].numpy() for k in indices}
     last = tensors(network, seed=20)
     first = probe.measure(tf.constant(1), last, tensors(network, seed=30))
     assert not first["gradient_cosine"].numpy().any(), "the first step has no step before it"
-    for parameter, move in zip(network.parameters, tensors(network, seed=40, scale=0.1)):
-        parameter.assign_add(move)
+    for parameter, change in zip(network.parameters, tensors(network, seed=40, scale=0.1)):
+        parameter.assign_add(change)
     gradients, updates = tensors(network, seed=1), tensors(network, seed=50, scale=-0.01)
     measured = probe.measure(tf.constant(2), gradients, updates)
     assert list(measured) == list(probes.LAYER_QUANTITIES) == list(BY_FORMULA)
     for name, values in measured.items():
         expected = [
-            BY_FORMULA[name](*(a[k].numpy() for a in (network.parameters, gradients, updates, last)), starts[k])
-            for k in places
+            BY_FORMULA[name](*(a[k].numpy() for a in (network.parameters, gradients, updates, last)), initial[k])
+            for k in indices
         ]  # fmt: skip
         assert values.dtype == tf.float32
         np.testing.assert_allclose(values, expected, rtol=2e-5, atol=1e-6, err_msg=name)
@@ -86,43 +86,42 @@ def test_between_the_due_steps_nothing_is_measured_and_the_right_gradient_is_kep
 
 def test_another_quantity_is_a_line(network, monkeypatch):
     monkeypatch.setitem(probes.LAYER_QUANTITIES, "largest_weight", lambda w, g, d, w0, last: tf.reduce_max(tf.abs(w)))
-    still = [tf.zeros_like(w) for w in network.parameters]
-    measured = probes.LayerProbe(network).measure(tf.constant(1), still, still)
+    nothing = [tf.zeros_like(w) for w in network.parameters]
+    measured = probes.LayerProbe(network).measure(tf.constant(1), nothing, nothing)
     largest = [np.abs(layer.kernel.numpy()).max() for layer in probes.kernel_layers(network)]
     np.testing.assert_array_equal(measured["largest_weight"], largest)
 
 
 def test_zeros_have_numbers_too(network):
-    """An all-zero network, the sickest start there is, must still leave finite numbers."""
+    """An all-zero network must leave finite numbers too."""
     for parameter in network.parameters:
         parameter.assign(tf.zeros_like(parameter))
-    still = [tf.zeros_like(w) for w in network.parameters]
-    for name, values in probes.LayerProbe(network).measure(tf.constant(1), still, still).items():
+    nothing = [tf.zeros_like(w) for w in network.parameters]
+    for name, values in probes.LayerProbe(network).measure(tf.constant(1), nothing, nothing).items():
         assert not values.numpy().any(), name
 
 
 def test_switched_off_it_measures_nothing_and_keeps_nothing(network):
     probe = probes.LayerProbe(network, on=False)
-    assert probe.measure(tf.constant(1), network.parameters, network.parameters) == {} and probe.state() == {
-        "last_gradient": []
-    }
+    assert probe.measure(tf.constant(1), network.parameters, network.parameters) == {}
+    assert probe.state() == {"last_gradient": []}
 
 
 @pytest.fixture
-def sick_network():
-    """One channel of the second ReLU is silent for every picture, another one is not."""
+def dead_channel_network():
+    """One channel of the second ReLU is dead: 0 at every position of every image."""
     conv = Convolution("conv", 3, 4)
     conv.bias.assign([-100, 0, 0, 100])
-    return CNN("sick", [conv, ReLU("relu"), MaxPooling("pool"), Flatten("flatten"), Dense("out", 16 * 16 * 4, 10)])
+    return CNN("dead", [conv, ReLU("relu"), MaxPooling("pool"), Flatten("flatten"), Dense("out", 16 * 16 * 4, 10)])
 
 
-def test_activations_against_numpy(sick_network, small_data):
+def test_activations_against_numpy(dead_channel_network, small_data):
     images = small_data.train_images[:50]
     found = probes.activation_quantities(
-        [probes.activation_batch(images[at : at + 10], sick_network) for at in range(0, 50, 10)]
+        [probes.activation_batch(images[at : at + 10], dead_channel_network) for at in range(0, 50, 10)]
     )
     x = standardize(images)
-    for i, layer in enumerate(sick_network.layers):
+    for i, layer in enumerate(dead_channel_network.layers):
         x = layer(x, training=False)
         y = x.numpy().astype(np.float64)
         np.testing.assert_allclose(found["activation_mean"][i], y.mean(), rtol=1e-3, atol=1e-5)
@@ -131,8 +130,10 @@ def test_activations_against_numpy(sick_network, small_data):
     assert found["dead_channels"][1] == 0.25
 
 
-def training_pieces(small_data, *layers):
-    settings = SimpleNamespace(**(vars(RECIPES["debug"]) | {"batch_size": 40, "label_smoothing": 0.1, "flip": True}))
+def training_parts(small_data, *layers):
+    settings = SimpleNamespace(
+        **(vars(RECIPES["debug"]) | {"batch_size": 40, "label_smoothing": 0.1, "flip": "random"})
+    )
     return Batches(small_data, settings), CNN("net", list(layers)), settings
 
 
@@ -144,27 +145,27 @@ def whole(dtype=tf.float32):
     ]  # fmt: skip
 
 
-def test_the_batch_loss_is_the_one_training_sees_and_moves_nothing(small_data):
-    batches, network, settings = training_pieces(small_data, *whole())
+def test_the_batch_loss_is_that_of_the_training_step_and_changes_nothing(small_data):
+    batches, network, settings = training_parts(small_data, *whole())
     before = [v.numpy() for v in network.named_variables.values()]
-    look = tf.function(lambda step: probes.batch_loss(step, batches, network, settings), autograph=False)
-    loss = float(look(tf.constant(3)))
+    measure = tf.function(lambda step: probes.batch_loss(step, batches, network, settings), autograph=False)
+    loss = float(measure(tf.constant(3)))
     for variable, value in zip(network.named_variables.values(), before):
         np.testing.assert_array_equal(variable, value)
     images, labels = batches.batch(tf.constant(3))
-    logits = network.logits(standardize(images), training=True, step=tf.constant(3))
+    logits = network(standardize(images), training=True, step=tf.constant(3))
     np.testing.assert_allclose(loss, tf.reduce_mean(softmax_cross_entropy(logits, labels, 0.1)), rtol=1e-6)
 
 
 def test_curvature_is_the_second_difference_along_the_gradient(small_data):
-    _, network, _ = training_pieces(small_data, *whole())
+    _, network, _ = training_parts(small_data, *whole())
     images, labels = tf.constant(small_data.train_images[:40]), tf.constant(small_data.train_labels[:40])
     found = float(tf.function(lambda: probes.curvature(images, labels, network), autograph=False)())
     start = [w.numpy() for w in network.parameters]
 
     def gradient():
         with tf.GradientTape() as tape:
-            logits = network.logits(standardize(images), training=False)
+            logits = network(standardize(images), training=False)
             loss = tf.reduce_mean(softmax_cross_entropy(logits, labels))
         return [g.numpy().astype(np.float64) for g in tape.gradient(loss, network.parameters)]
 
@@ -175,30 +176,30 @@ def test_curvature_is_the_second_difference_along_the_gradient(small_data):
         for w, w0, direction in zip(network.parameters, start, g):
             w.assign(w0 + side * h * direction / length)
         ends.append(gradient())
-    bend = sum(np.sum(a * (up - down)) for a, up, down in zip(g, *ends)) / (2 * h * length)
-    np.testing.assert_allclose(found, bend, rtol=0.05)
+    second_difference = sum(np.sum(a * (up - down)) for a, up, down in zip(g, *ends)) / (2 * h * length)
+    np.testing.assert_allclose(found, second_difference, rtol=0.05)
     assert found > 0
 
 
-def test_gradient_noise_on_pictures_that_agree_and_that_do_not(small_data):
-    """One picture forty times has no noise; S of a real batch is the variance between pictures, in the mean."""
-    batches, network, settings = training_pieces(small_data, Flatten("flatten"), Dense("out", 3072, 10))
+def test_gradient_noise_of_equal_and_of_different_images(small_data):
+    """One image forty times has no noise; S of a real batch is, in the mean, the variance between images."""
+    batches, network, settings = training_parts(small_data, Flatten("flatten"), Dense("out", 3072, 10))
     settings.label_smoothing = 0.0
     g2s, ss = [], []
     for step in range(1, 61):
         g2, s = probes.gradient_noise(tf.constant(step), batches, network, settings)
         g2s.append(float(g2)), ss.append(float(s))
-    pictures = []
+    of_images = []
     for image, label in zip(small_data.train_images, small_data.train_labels):
-        for seen in (image, image[:, ::-1]):  # flipped with probability 1/2
+        for shown in (image, image[:, ::-1]):  # flipped with probability 1/2
             with tf.GradientTape() as tape:
-                logits = network.logits(standardize(tf.constant(seen)[None]), training=False)
+                logits = network(standardize(tf.constant(shown)[None]), training=False)
                 loss = softmax_cross_entropy(logits, tf.constant([label]))[0]
-            pictures.append(np.concatenate([g.numpy().ravel() for g in tape.gradient(loss, network.parameters)]))
-    pictures = np.array(pictures)
-    variance, true = pictures.var(axis=0).sum(), np.sum(pictures.mean(axis=0) ** 2)
+            of_images.append(np.concatenate([g.numpy().ravel() for g in tape.gradient(loss, network.parameters)]))
+    of_images = np.array(of_images)
+    variance, true = of_images.var(axis=0).sum(), np.sum(of_images.mean(axis=0) ** 2)
     np.testing.assert_allclose(np.mean(ss), variance, rtol=0.1)
-    # Pictures are drawn without putting back, 40 of 200: a batch strays less from the mean of all 200 by S / 200.
+    # Images are drawn without replacement, 40 of 200: a batch differs less from the mean of all 200 by S / 200.
     np.testing.assert_allclose(np.mean(g2s), true - variance / 200, rtol=0.1)
 
     same = SimpleNamespace(
@@ -209,7 +210,7 @@ def test_gradient_noise_on_pictures_that_agree_and_that_do_not(small_data):
 
 
 @pytest.mark.parametrize(
-    "spoil, args",
+    "spoil, sentence",
     [
         (lambda net: net.layers[0].bias.assign(np.full(6, np.nan, np.float32)), "weights of 'conv/bias'"),
         (lambda net: net.layers[0].kernel.assign(np.full((3, 3, 3, 6), 3e38, np.float32)), "that of layer 'conv'"),
@@ -218,19 +219,19 @@ def test_gradient_noise_on_pictures_that_agree_and_that_do_not(small_data):
         (lambda net: None, "every number of that step is finite"),
     ],
 )  # fmt: skip
-def test_the_first_number_that_is_not_finite_has_a_name(small_data, spoil, args):
-    batches, network, settings = training_pieces(small_data, *whole())
+def test_the_first_number_that_is_not_finite_has_a_name(small_data, spoil, sentence):
+    batches, network, settings = training_parts(small_data, *whole())
     spoil(network)
     before = [v.numpy() for v in network.named_variables.values()]
-    assert args in probes.first_not_finite(tf.constant(1), batches, network, settings)
+    assert sentence in probes.first_not_finite(tf.constant(1), batches, network, settings)
     for variable, value in zip(network.named_variables.values(), before):
         np.testing.assert_array_equal(variable, value)
 
 
 def test_a_gradient_that_overflows_is_named(small_data):
-    """Forward everything is finite; backward the kernel of the last layer multiplies twice."""
+    """Forward everything is finite; backward the kernel of the last layer multiplies a second time."""
     layers = [Flatten("flatten"), Dense("one", 3072, 4), Dense("two", 4, 10)]
-    batches, network, settings = training_pieces(small_data, *layers)
+    batches, network, settings = training_parts(small_data, *layers)
     network.layers[1].kernel.assign(np.full((3072, 4), 1e-30, np.float32))
     network.layers[2].kernel.assign(np.tile([3e38, -3e38], (4, 5)).astype(np.float32))
     assert "gradient that is not finite is that of 'one/" in probes.first_not_finite(

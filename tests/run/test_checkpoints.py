@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, verified on reading, never a silent start over."""
+"""Checkpoints: whole or not there, verified on reading, no silent start from the beginning."""
 
 import errno
 import json
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.run import checkpoints
 from core.devices import import_tensorflow
+from core.run import checkpoints
 
 tf = import_tensorflow()
 
@@ -59,12 +59,12 @@ def test_every_damage_to_a_file_is_found(pair, data):
     file = data.draw(st.sampled_from([checkpoints.TENSORS, checkpoints.MANIFEST]))
     path = pair / checkpoints.FOLDER / "step-00000002" / file
     content = path.read_bytes()
-    place = data.draw(st.integers(0, len(content) - 1))
+    index = data.draw(st.integers(0, len(content) - 1))
     spoiled = bytearray(content)
     if data.draw(st.booleans()):
-        spoiled[place] ^= 1 << data.draw(st.integers(0, 7))
+        spoiled[index] ^= 1 << data.draw(st.integers(0, 7))
     else:
-        del spoiled[place:]
+        del spoiled[index:]
     try:
         path.write_bytes(bytes(spoiled))
         found = checkpoints.newest(pair)
@@ -129,7 +129,7 @@ def test_a_damaged_checkpoint_of_the_same_step_is_replaced(tmp_path):
         ({"conv1/kernel": np.zeros((3, 4), "f4"), "conv2/kernel": np.zeros(1, "f4")}, "no tensor 'conv2/kernel'"),
         ({"conv1/kernel": np.zeros((4, 3), "f4")}, r"'conv1/kernel' is float32 \[3, 4\] there and float32 \[4, 3\]"),
         ({"conv1/kernel": np.zeros((3, 4), "f8")}, r"'conv1/kernel' is float32 \[3, 4\] there and float64 \[3, 4\]"),
-        ({"conv1/kernel": np.zeros((3, 4), "f4")}, "tensor 'velocity/conv1/kernel' has no place"),
+        ({"conv1/kernel": np.zeros((3, 4), "f4")}, "tensor 'velocity/conv1/kernel' is not part of this network"),
     ],
 )
 def test_another_architecture_names_the_first_tensor_and_changes_nothing(tmp_path, variables, sentence):

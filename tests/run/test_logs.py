@@ -1,6 +1,8 @@
 """The CSV files: exact, appendable, cut back, and read whatever state they are in."""
 
+import os
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ def test_a_float_reads_back_to_the_bit(value):
     assert struct.pack("d", float(logs.written(np.float32(value)))) == struct.pack("d", value)
 
 
-def test_rows_are_there_for_others_after_a_flush(tmp_path):
+def test_rows_can_be_read_after_a_flush(tmp_path):
     log = logs.Logs(tmp_path)
     log.append(logs.STEPS, [1, 1, 2.25, 0.5, 0.1, 3.0])
     log.append(logs.LAYERS, [1, "conv1", "gradient_norm", 0.125])
@@ -82,8 +84,7 @@ def test_another_header_and_no_file(tmp_path):
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_make_the_reader_stumble(tmp_path_factory, noise):
-    """Whatever is in the file, the answer is a table or one line."""
+def test_whatever_the_bytes_the_reader_returns_a_table_or_one_line(tmp_path_factory, noise):
     folder = tmp_path_factory.mktemp("noise")
     (folder / logs.STEPS).write_bytes(HEADER.encode() + row(1).encode() + noise)
     try:
@@ -124,7 +125,7 @@ def test_a_long_log_is_read_in_seconds(tmp_path):
 
 
 class Number:
-    """What a step hands out: asked for its value, it gives it."""
+    """What a step returns: a tensor, of which only the value is used."""
 
     def __init__(self, value):
         self.value = value
@@ -142,9 +143,9 @@ def metrics(loss, norm=1.0):
     }  # fmt: skip
 
 
-def test_looks_stand_behind_the_norms_of_their_step(tmp_path):
+def test_measurements_stand_behind_the_norms_of_their_step(tmp_path):
     log = logs.Logs(tmp_path)
-    recorder = logs.StepRecorder(log, steps_per_epoch=2, layer_names=["conv1", "dense"])
+    recorder = logs.StepRecorder(log, epoch_of=lambda step: (step + 1) // 2, layer_names=["conv1", "dense"])
     for step in (1, 2, 3):
         recorder.record(step, metrics(step), {"weight_norm": Number([1.5, 2.5])} if step != 2 else {})
         if step > 1:
@@ -161,18 +162,18 @@ def test_looks_stand_behind_the_norms_of_their_step(tmp_path):
 @pytest.mark.parametrize("loss, norm", [(np.nan, 1.0), (np.inf, 1.0), (2.0, np.inf), (2.0, np.nan)])
 def test_nothing_is_written_after_the_first_number_that_is_not_finite(tmp_path, loss, norm):
     log = logs.Logs(tmp_path)
-    recorder = logs.StepRecorder(log, steps_per_epoch=10, layer_names=[])
+    recorder = logs.StepRecorder(log, epoch_of=lambda step: 1, layer_names=[])
     recorder.record(1, metrics(2.0), {})
     recorder.record(2, metrics(loss, norm), {})
     recorder.record(3, metrics(np.nan), {})
     recorder.flush()
-    assert recorder.lost_step == 2 and logs.read(tmp_path, logs.STEPS)["step"].tolist() == [1, 2]
+    assert recorder.nonfinite_step == 2 and logs.read(tmp_path, logs.STEPS)["step"].tolist() == [1, 2]
 
 
 def test_numbers_are_overdue_after_ten_seconds_of_waiting(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(logs.time, "perf_counter", lambda: now[0])
-    recorder = logs.StepRecorder(logs.Logs(tmp_path), steps_per_epoch=10, layer_names=[])
+    recorder = logs.StepRecorder(logs.Logs(tmp_path), epoch_of=lambda step: 1, layer_names=[])
     now[0] = 200.0
     assert not recorder.overdue(), "nothing waits"
     for step, (time, late) in enumerate([(201.0, False), (210.9, False), (211.1, True)], start=1):
@@ -183,8 +184,106 @@ def test_numbers_are_overdue_after_ten_seconds_of_waiting(tmp_path, monkeypatch)
     assert not recorder.overdue()
 
 
-def test_the_mirror_is_told_every_row(tmp_path):
-    told = []
-    log = logs.Logs(tmp_path, mirror=lambda name, row: told.append((name, list(row))))
+def test_the_mirror_receives_every_row(tmp_path):
+    rows = []
+    log = logs.Logs(tmp_path, mirror=lambda name, row: rows.append((name, list(row))))
     log.layers([(1, "conv1", "weight_norm", 0.5)])
-    assert told == [(logs.LAYERS, [1, "conv1", "weight_norm", 0.5])]
+    assert rows == [(logs.LAYERS, [1, "conv1", "weight_norm", 0.5])]
+
+
+def write_an_epoch(log: logs.Logs) -> None:
+    """Two steps and the evaluation after them, not yet flushed."""
+    for step in (1, 2):
+        log.append(logs.STEPS, [step, 1, 2.0, 0.5, 0.1, 3.0])
+        log.append(logs.TIMING, [step, 0.1, 0.1, 0.0])
+        log.append(logs.LAYERS, [step, "conv1", "weight_norm", 1.0])
+    evaluation = SimpleNamespace(loss=2.0, accuracy=0.5, calibration_error=0.1, confusion=np.full((10, 10), 5))
+    log.evaluations(1, 2, evaluation, evaluation)
+
+
+@pytest.mark.parametrize("to_disk", [False, True])
+def test_the_row_that_completes_an_epoch_is_flushed_last(tmp_path, monkeypatch, to_disk):
+    """Killed before the k-th flush of a file: whenever epochs.csv has its row, every other file has all of its own."""
+    complete = []
+    for survived in range(len(logs.COLUMNS) + 1):
+        folder = tmp_path / str(survived)
+        folder.mkdir()
+        log, left = logs.Logs(folder), [survived]
+        write_an_epoch(log)
+
+        def flush(file, left=left):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            file.flush()
+
+        wrapped = {
+            name: SimpleNamespace(flush=lambda file=file: flush(file), fileno=file.fileno)
+            for name, file in log.files.items()
+        }
+        monkeypatch.setattr(log, "files", wrapped)
+        if survived < len(logs.COLUMNS):
+            with pytest.raises(KeyboardInterrupt):
+                log.flush(to_disk)
+        else:
+            log.flush(to_disk)
+        rows = {name: len(logs.read(folder, name)["step"]) for name in logs.COLUMNS}
+        complete.append(bool(rows[logs.EPOCHS]))
+        if rows[logs.EPOCHS]:
+            assert rows == {logs.STEPS: 2, logs.TIMING: 2, logs.LAYERS: 2, logs.PREDICTIONS: 100, logs.EPOCHS: 1}
+        monkeypatch.undo()
+    assert complete == [False] * len(logs.COLUMNS) + [True]
+
+
+def test_every_file_is_on_the_disk_before_the_next_one_is_flushed(tmp_path, monkeypatch):
+    log, order = logs.Logs(tmp_path), []
+    names = {file.fileno(): name for name, file in log.files.items()}
+    monkeypatch.setattr(os, "fsync", lambda number: order.append(names[number]))
+    write_an_epoch(log)
+    log.flush(to_disk=True)
+    log.close()
+    assert order == list(logs.FLUSH_ORDER) and order[-1] == logs.EPOCHS and sorted(order) == sorted(logs.COLUMNS)
+
+
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_cutting_back_to_an_evaluation_that_was_cut_short(tmp_path, evaluated):
+    """Its own rows of that very step go, because it will be repeated; those of the step itself stay."""
+    log = logs.Logs(tmp_path)
+    log.layers([(2, "conv1", "weight_norm", 1.0), (2, "conv1", "sparsity", 0.5), (2, "network", "traces", 1)])
+    log.append(logs.PREDICTIONS, [2, 0, 0, 17])
+    log.close()
+    logs.cut_back(tmp_path, 2, () if evaluated else ("sparsity", "traces"))
+    kept = [b"weight_norm", b"sparsity", b"traces"] if evaluated else [b"weight_norm"]
+    assert logs.read(tmp_path, logs.LAYERS)["quantity"].tolist() == kept
+    assert logs.read(tmp_path, logs.PREDICTIONS)["count"].tolist() == ([17] if evaluated else [])
+
+
+def test_a_run_up_to_its_checkpoint_has_every_row(tmp_path):
+    log = logs.Logs(tmp_path)
+    write_an_epoch(log)
+    log.close()
+    logs.check_rows(tmp_path, 2)
+    logs.check_rows(tmp_path, 1)  # later rows are cut back afterwards
+    with pytest.raises(logs.LogError, match=r"steps.csv: step 3 is missing, the checkpoint is of step 3"):
+        logs.check_rows(tmp_path, 3)
+
+
+@pytest.mark.parametrize("name", logs.COLUMNS)
+def test_a_file_that_was_removed_is_missed(tmp_path, name):
+    log = logs.Logs(tmp_path)
+    write_an_epoch(log)
+    log.close()
+    (tmp_path / name).unlink()
+    with pytest.raises(logs.LogError, match=f"{name}: missing; the run has taken 2 steps"):
+        logs.check_rows(tmp_path, 2)
+
+
+@pytest.mark.parametrize("name", [logs.STEPS, logs.TIMING])
+def test_a_hole_in_the_steps_is_found(tmp_path, name):
+    log = logs.Logs(tmp_path)
+    write_an_epoch(log)
+    log.close()
+    header, _, second = (tmp_path / name).read_text().splitlines(keepends=True)
+    (tmp_path / name).write_text(header + second)
+    with pytest.raises(logs.LogError, match=f"{name}: step 1 is missing"):
+        logs.check_rows(tmp_path, 2)

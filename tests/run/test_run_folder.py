@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from core.run import run_folder
+from core.run import logs, run_folder
 from core.settings.command_line import parse
 from core.settings.recipes import RECIPES
 from core.settings.settings import Settings
@@ -16,6 +16,7 @@ def made(runs_dir, name, **config):
     folder = run_folder.create(runs_dir, name)
     settings = {field: getattr(RECIPES["debug"], field) for field in Settings.__dataclass_fields__}
     run_folder.write_config(folder, {"run": name, "settings": settings, "data": {"title": "shapes10"}} | config)
+    run_folder.point_latest(runs_dir, name)
     return folder
 
 
@@ -102,5 +103,80 @@ def test_a_config_of_another_version_or_an_edited_one(tmp_path):
     with pytest.raises(run_folder.RunError, match=r"another version of this project .see 'fashion'"):
         run_folder.resumed_settings(folder, parse(["--resume"]))
     (folder / run_folder.CONFIG).write_text(json.dumps(config | {"settings": config["settings"] | {"epochs": 0}}))
-    with pytest.raises(run_folder.RunError, match="--epochs 0: expected at least 1; was it edited"):
+    with pytest.raises(run_folder.RunError, match=r"epochs.*expected a whole number, 1 to 100000.*was it edited"):
         run_folder.resumed_settings(folder, parse(["--resume"]))
+
+
+# A run that was killed before it began.
+
+
+@pytest.mark.parametrize("left", [[], [".lock"], [".lock", "config.json.partial"]])
+def test_a_run_that_was_killed_before_it_began_can_begin_again(tmp_path, left):
+    """Killed between making its folder and its config.json: there is nothing to resume and nothing to lose."""
+    folder = tmp_path / "one"
+    folder.mkdir()
+    for name in left:
+        (folder / name).write_text("half")
+    assert run_folder.never_began(folder)
+    run_folder.check_free(tmp_path, "one")
+    with pytest.raises(run_folder.RunError, match="one: no such run"):
+        run_folder.find("one", tmp_path)
+    assert made(tmp_path, "one") == folder and run_folder.find("one", tmp_path) == folder
+    assert not run_folder.never_began(folder)
+
+
+@pytest.mark.parametrize("name", [run_folder.CONFIG, logs.STEPS, "checkpoints", "notes.txt"])
+def test_a_folder_that_holds_anything_else_is_not_taken(tmp_path, name):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / name).touch()
+    with pytest.raises(run_folder.RunError, match="exists; choose another name, or continue it with --resume"):
+        run_folder.create(tmp_path, "one")
+    (tmp_path / "file").touch()
+    with pytest.raises(run_folder.RunError, match="exists"):
+        run_folder.create(tmp_path, "file")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(run_folder.RunError, match=r"--runs-dir .*file: cannot make .*; name another place"):
+        run_folder.create(tmp_path / "file", "one")
+
+
+def test_a_config_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    folder = made(tmp_path, "one")
+    before = (folder / run_folder.CONFIG).read_bytes()
+    monkeypatch.setattr(run_folder.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(OSError, match="killed"):
+        run_folder.write_config(folder, {"settings": "others"})
+    assert (folder / run_folder.CONFIG).read_bytes() == before
+
+
+# What a resume may change.
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs", "sentence"),
+    [
+        ({"warmup": 0.0, "final_rate": 1.0, "steps": 0, "epochs": 3}, 5, None),
+        ({"warmup": 0.0, "final_rate": 1.0, "steps": 0, "epochs": 3}, 2, "was started with 3"),
+        ({"warmup": 0.1, "final_rate": 1.0, "steps": 0, "epochs": 3}, 5, "only a run with --warmup 0 --final-rate 1"),
+        ({"warmup": 0.0, "final_rate": 0.0, "steps": 0, "epochs": 3}, 5, "only a run with --warmup 0 --final-rate 1"),
+    ],
+)
+def test_a_run_can_be_continued_to_more_epochs_where_its_schedule_allows_it(tmp_path, changes, epochs, sentence):
+    folder = made(tmp_path, "one")
+    config = run_folder.read_config(folder)
+    run_folder.write_config(folder, config | {"settings": config["settings"] | changes})
+    invocation = parse(["--resume", "--epochs", str(epochs)])
+    if sentence:
+        with pytest.raises(run_folder.RunError, match=sentence):
+            run_folder.resumed_settings(folder, invocation)
+    else:
+        assert run_folder.resumed_settings(folder, invocation).epochs == epochs
+
+
+@pytest.mark.parametrize("option", ["--data", "--precision", "--kernels", "--micro-batches"])
+def test_auto_on_a_resume_keeps_what_was_chosen(tmp_path, option):
+    folder = made(tmp_path, "one")
+    value = "0" if option == "--micro-batches" else "auto"
+    assert run_folder.resumed_settings(folder, parse(["--resume", option, value])) == RECIPES["debug"]

@@ -1,7 +1,6 @@
 """MicroBatchedCNN: without batch norm the textbook network; with it, each micro-batch by its own statistics."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import pytest
@@ -51,10 +50,14 @@ def test_without_batch_norm_it_is_the_textbook_network(micro_batches):
 @pytest.mark.parametrize("count", [1, 2, 34])
 @pytest.mark.parametrize("network", ["classic", "modern"])
 def test_evaluated_it_is_the_textbook_network(network, count):
-    """60 micro-batches of fewer images: some are empty."""
+    """Also with more micro-batches than images, whose number a graph learns only at run time."""
     expected = randomized(network)(images(count), training=False)
-    found = randomized(network, micro_batches=60)(images(count), training=False)
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    cut = randomized(network, micro_batches=60)
+    compiled = tf.function(
+        lambda x: cut(x, training=False), [tf.TensorSpec([None, *model.IMAGE_SHAPE], tf.float64)], autograph=False
+    )
+    for evaluated in (cut(images(count), training=False), compiled(images(count))):
+        np.testing.assert_allclose(evaluated, expected, rtol=1e-9)
 
 
 def test_batch_norm_normalizes_each_micro_batch_by_itself():
@@ -148,20 +151,16 @@ def test_micro_batches_that_overtake_each_other_give_the_same_bytes(tmp_path, ne
 
 
 def test_parts_come_first_to_last_and_none_is_lost():
-    for count, parts, sizes in ((7, 2, [3, 4]), (8, 4, [2, 2, 2, 2]), (1, 2, [0, 1]), (3, 1, [3])):
+    """Of a count that is known only at run time, fewer images than parts are filled up with the last one."""
+    for count, parts, sizes, filled in (
+        (7, 2, [3, 4], [3, 4]), (8, 4, [2, 2, 2, 2], [2, 2, 2, 2]), (3, 1, [3], [3]), (1, 2, [1], [1, 1]),
+        (2, 3, [1, 1], [1, 1, 1]),
+    ):  # fmt: skip
         x = tf.range(count)
-        of_unknown_size = tf.function(
-            functools.partial(split, parts=parts), [tf.TensorSpec([None], tf.int32)], autograph=False
-        )
-        for found in (split(x, parts), of_unknown_size(x)):
-            assert [len(part) for part in found] == sizes
-            np.testing.assert_array_equal(tf.concat(found, axis=0), x)
-
-
-def test_inside_a_graph_with_a_batch_of_unknown_size():
-    cnn = randomized("classic", micro_batches=3)
-    compiled = tf.function(lambda x: cnn(x, training=False), [tf.TensorSpec([None, 32, 32, 3], tf.float64)])
-    np.testing.assert_allclose(compiled(images(7)), cnn(images(7), training=False), rtol=1e-9)
+        known, at_run_time = split(x, count, parts), split(x, tf.constant(count), parts)
+        assert [len(part) for part in known] == sizes and [len(part) for part in at_run_time] == filled
+        np.testing.assert_array_equal(tf.concat(known, axis=0), x)
+        np.testing.assert_array_equal(tf.concat(at_run_time, axis=0)[:count], x)
 
 
 def test_dropout_before_flatten_is_refused():
