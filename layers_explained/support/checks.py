@@ -109,6 +109,8 @@ class GradientCheck:
             return ""
         if self.shape:
             return f"dL/d{self.name} has shape {list(self.shape)}"
+        if not np.isfinite(self.error):
+            return f"dL/d{self.name} not a number"
         return f"dL/d{self.name} " + (f"off by {self.error:.0%}" if self.largest else "zero")
 
 

@@ -54,6 +54,7 @@ class Comparison:
     mistakes: tuple[Mistake, ...] = ()
     title: str = ""  # "" when a walkthrough has one comparison only
     outputs: tuple[str, ...] = ("y",)
+    layer_numbers: Callable[[], Numbers] | None = None  # for a layer that draws its own: what it draws
     agreement: float = 1e-10  # between two implementations
     gradient_bound: float = 1e-7  # on the relative error; finite differences near a kink are less exact
     names: tuple[str, ...] = field(default=("loops", "NumPy", "TensorFlow primitives", "the layer, compiled"))
@@ -63,7 +64,7 @@ class Comparison:
 
         A generator: TensorFlow is imported only when the third is reached.
         """
-        numbers, (one, two, three, four) = self.numbers(), self.names
+        numbers, (one, two, three, four) = (self.layer_numbers or self.numbers)(), self.names
         yield one, lambda: forward_and_backward(*self.loops, numbers)
         yield two, lambda: forward_and_backward(*self.numpy, numbers)
         yield three, lambda: with_tape(self.tensorflow, numbers)
@@ -76,15 +77,11 @@ class Comparison:
     def shapes(self) -> str:
         """`x [2, 12, 12, 3], k [3, 3, 3, 8], b [8]  ->  y [2, 12, 12, 8]; 224 parameters`."""
         numbers = self.numbers()
-        outputs = as_tuple(self.numpy[0](*numbers.point.values(), **numbers.options))
-        before, after = (
-            ", ".join(f"{name} {list(np.shape(value))}" for name, value in pairs)
-            for pairs in (numbers.point.items(), zip(self.outputs, outputs))
-        )
+        y = as_tuple(self.numpy[0](*numbers.point.values(), **numbers.options))[0]
+        point = ", ".join(f"{name} {list(np.shape(value))}" for name, value in numbers.point.items())
         parameters = sum(value.size for value in list(numbers.point.values())[1:])
         title = f"{self.title}: " if self.title else ""
-        return f"{title}{before}  ->  {after}; {parameters:,} parameters" if parameters else (
-            f"{title}{before}  ->  {after}; no parameters")  # fmt: skip
+        return f"{title}{point}  ->  {self.outputs[0]} {list(np.shape(y))}; {parameters or 'no'} parameters"
 
     def checked(self, mistake: Mistake = Mistake("")):  # noqa: B008
         """(outputs, loss, point, gradients) of implementation 2, or of a mistake made in it, for checks.py."""

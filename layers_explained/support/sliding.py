@@ -41,3 +41,11 @@ def windows(x, size, stride, padding):
     rows, columns = (side.reshape(*side.shape[:2], size * size) for side in grids)
     inside = (0 <= rows) & (rows < x.shape[1]) & (0 <= columns) & (columns < x.shape[2])
     return np.where(inside, rows, 0), np.where(inside, columns, 0), inside
+
+
+def scatter(parts, x, **sizes):
+    """parts [N,H',W',size^2,C] of windows, each added to its number in x.  -> [N,H,W,C]."""
+    rows, columns, _ = windows(x, **sizes)
+    dx = np.zeros(x.shape)
+    np.add.at(dx, (slice(None), rows, columns), parts)  # dx[:, rows, columns] += parts would count an index once
+    return dx

@@ -72,6 +72,7 @@ def on_your_network(trained, forward, derivative):
     chart.hist([x.ravel(), y.ravel()], 40, log=True, color=[GREY, COLOURS[0]], label=["x", "y"])
     drawing.legend(chart)
     plain(chart)
+    chart.yaxis.set_major_formatter("{x:,.0f}")  # powers would be written with small exponents
     drawing.title(chart, "how often (logarithmic)")
     chart.set_xlabel(f"grey in x, y: 0; black −{largest:.2g}, white {largest:.2g}", fontsize=SMALL)
     return figure

@@ -101,5 +101,5 @@ def one_output(trained, patch, kernel, bias, position, corner, channels):
     others = terms.sum() - terms[..., channels].sum()
     rest = f"\n{others:+.2f} other channels" if terms.shape[2] > len(channels) else ""
     sums = " ".join(f"{terms[..., c].sum():+.2f}" for c in channels)
-    below.set_xlabel(f"{sums}{rest}\nbias {bias:+.2f}\ny = {terms.sum() + bias:.2f}", fontsize=SMALL)
+    below.set_xlabel(f"{sums}{rest}\nbias {round(bias, 2) + 0.0:+.2f}\ny = {terms.sum() + bias:.2f}", fontsize=SMALL)
     return figure
