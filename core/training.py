@@ -54,6 +54,11 @@ class Training:
         """Whether an epoch, or the training, ends with this step."""
         return step > 0 and (step % self.batches.steps_per_epoch == 0 or step == self.total_steps)
 
+    def evaluates_after(self, step: int) -> bool:
+        """Whether the network is evaluated after this step: at the end of an epoch, every --evaluate-every steps."""
+        every = self.settings.evaluate_every
+        return self.ends_epoch(step) or bool(every and step > 0 and step % every == 0)
+
     def trace_counts(self) -> list[int]:
         """How often each function was traced; empty with --eager."""
         functions = (self.step, self.evaluate_batch)

@@ -12,7 +12,8 @@ QUANTITIES = {
 
 # Settings in config.json.
 SETTINGS = {"pieces": "micro_batches", "test_views": "test_time_augmentation"}
-REMOVED_SETTINGS = {"lookahead": False, "overlapping_pools": False, "shift_rate": 1.0}  # {name: the value that changes nothing}
+# {name: the value that changes nothing}
+REMOVED_SETTINGS = {"lookahead": False, "overlapping_pools": False, "shift_rate": 1.0}
 
 
 def renamed_config(config: dict) -> dict:

@@ -19,6 +19,7 @@ class Session:
         self.training, self.folder, self.diagnostics = training, folder, diagnostics
         self.stop, self.start, self.stop_at = stop, start, stop_at
         self.began, self.step, self.stopping = time.perf_counter(), start, None
+        self.evaluation_times = []  # seconds
         self.board = Board(folder, training) if training.settings.tensorboard else None
         self.log = logs.Logs(folder, mirror=self.board and self.board.row)
         self.recorder = logs.StepRecorder(self.log, training.batches.epoch, training.layer_probe.names)
@@ -61,12 +62,12 @@ class Session:
             self.restart_timers()
 
     def evaluation_due(self, step: int) -> bool:
-        """Whether the network is evaluated after this step: at the end of an epoch, unless a signal asks to stop."""
-        return self.training.ends_epoch(step) and not (self.stopping and self.stop.signal)
+        """Whether the network is evaluated after this step, unless a signal asks to stop."""
+        return self.training.evaluates_after(step) and not (self.stopping and self.stop.signal)
 
     def evaluation_missing(self) -> bool:
-        """Whether a kill came between the checkpoint of an epoch's end and its evaluation."""
-        return self.training.ends_epoch(self.start) and not is_evaluated(self.folder, self.start)
+        """Whether a kill came between a checkpoint and the evaluation after its step."""
+        return self.training.evaluates_after(self.start) and not is_evaluated(self.folder, self.start)
 
     def record_evaluation(self, step: int, train, test, augmented=None) -> None:
         """Log the evaluations on training and test images; augmented: that with test-time augmentation."""
@@ -78,9 +79,11 @@ class Session:
         self.log.flush(to_disk=True)
         if self.board:
             self.board.after_evaluation(step)
-        terminal.epoch_line(epoch, data, train, test)
+        when = f"epoch {epoch:3d}" if self.training.ends_epoch(step) else f"step {step:4,}"
+        terminal.evaluation_line(when, data, train, test)
         if augmented:
             terminal.augmented_line(data, augmented)
+        self.evaluation_times.append(time.perf_counter() - self.recorder.previous)
         self.restart_timers()
 
     def restart_timers(self) -> None:
@@ -98,7 +101,9 @@ class Session:
         complete = is_evaluated(self.folder, total_steps)
         if complete:
             seconds = time.perf_counter() - self.began
-            terminal.finished(self.folder, self.training.data, self.diagnostics, self.start, seconds)
+            terminal.finished(
+                self.folder, self.training.data, self.diagnostics, self.start, seconds, self.evaluation_times
+            )
         else:
             terminal.interrupted(self.folder, self.step, total_steps, self.stopping or "stopped")
         return complete or self.step == self.stop_at

@@ -16,29 +16,44 @@ SHOWN_IMAGES = 16
 SCALAR, TENSOR, BLOBS = 1, 2, 3  # tensorboard's DataClass
 
 
+def event_folder(folder):
+    """Where the event files of a run are: RUNS/tensorboard/NAME. Inside the run, runs/latest would show it twice."""
+    return folder.parent / "tensorboard" / folder.name
+
+
 class Board:
-    """The writer of one run, in runs/NAME/tensorboard/."""
+    """The writers of one run. What is measured on training and test images has one tag, so that it shares a chart."""
 
     def __init__(self, folder, training):
         self.training = training
-        self.writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self.train, self.test = (
+            tf.summary.create_file_writer(str(event_folder(folder) / name)) for name in ("train", "test")
+        )
 
     def row(self, name: str, row) -> None:
-        """One row of a CSV file as scalars: steps/loss, epochs/test_accuracy, update_ratio/conv1, ..."""
+        """One row of a CSV file as scalars: batch/loss, epoch/accuracy (train, test), update_ratio/conv1, ..."""
         columns = dict(zip(logs.COLUMNS[name], row))
         step = columns.pop("step")
         if name == logs.LAYERS:
-            self.write(
-                f"{columns['quantity']}/{columns['layer']}", np.float32(columns["value"]), step, "scalars", SCALAR
-            )
-        elif name in (logs.STEPS, logs.EPOCHS):
+            self.scalar(self.train, f"{columns['quantity']}/{columns['layer']}", columns["value"], step)
+        elif name == logs.STEPS:
             columns.pop("epoch")
             for column, value in columns.items():
-                self.write(f"{name[:-4]}/{column}", np.float32(value), step, "scalars", SCALAR)
+                self.scalar(self.train, f"batch/{column}", value, step)
+        elif name == logs.EPOCHS:
+            columns.pop("epoch")
+            for column, value in columns.items():
+                part, _, quantity = column.partition("_")
+                self.scalar(self.train if part == "train" else self.test, f"epoch/{quantity}", value, step)
+
+    def scalar(self, writer, tag: str, value, step: int) -> None:
+        """One number."""
+        self.write(writer, tag, np.float32(value), step, "scalars", SCALAR)
 
     def close(self) -> None:
         """Write what is still waiting."""
-        self.writer.close()
+        self.train.close()
+        self.test.close()
 
     def after_evaluation(self, step: int) -> None:
         """After an evaluation: every kernel as a histogram, and images of this step's batch, augmented."""
@@ -46,17 +61,18 @@ class Board:
             if variable.shape.rank >= 2 and np.isfinite(variable.numpy()).all():
                 counts, edges = np.histogram(variable.numpy(), HISTOGRAM_BUCKETS)
                 bars = np.stack([edges[:-1], edges[1:], counts], axis=1)  # [buckets, 3]: left, right, how many
-                self.write(f"weights/{name}", bars, step, "histograms", TENSOR)
+                self.write(self.train, f"weights/{name}", bars, step, "histograms", TENSOR)
         images, _ = self.training.batches.batch(tf.constant(step))
         height, width = images.shape[1:3]
         encoded = [tf.io.encode_png(image).numpy() for image in images[:SHOWN_IMAGES]]
-        self.write("batch", np.array([str(width), str(height), *encoded], object), step, "images", BLOBS)
-        self.writer.flush()
+        self.write(self.train, "images", np.array([str(width), str(height), *encoded], object), step, "images", BLOBS)
+        self.train.flush()
+        self.test.flush()
 
-    def write(self, tag: str, value, step: int, plugin: str, data_class: int) -> None:
+    def write(self, writer, tag: str, value, step: int, plugin: str, data_class: int) -> None:
         """One summary: what it is and who shows it."""
         metadata = tf.compat.v1.SummaryMetadata(
             plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name=plugin), data_class=data_class
         )
-        with tf.device("/CPU:0"), self.writer.as_default():
+        with tf.device("/CPU:0"), writer.as_default():
             tf.summary.write(tag, value, step=tf.constant(step, tf.int64), metadata=metadata)

@@ -92,11 +92,11 @@ def test_name(data) -> str:
     return "hold-out" if data.holdout else "test"
 
 
-def epoch_line(epoch: int, data, train, test) -> None:
-    """The two evaluations (core/measure/evaluation.py) after an epoch."""
+def evaluation_line(when: str, data, train, test) -> None:
+    """The two evaluations (core/measure/evaluation.py) after an epoch or a step."""
     name = test_name(data)
     say(
-        f"epoch {epoch:3d}   loss: train {train.loss:.3f}, {name} {test.loss:.3f}   "
+        f"{when}   loss: train {train.loss:.3f}, {name} {test.loss:.3f}   "
         f"accuracy: train {100 * train.accuracy:5.1f} %, {name} {100 * test.accuracy:5.1f} %"
     )
 
@@ -116,7 +116,7 @@ def interrupted(folder, step: int, total_steps: int, reason: str) -> None:
     )
 
 
-def finished(folder, data, diagnostics, start: int, seconds: float) -> None:
+def finished(folder, data, diagnostics, start: int, seconds: float, evaluation_times: list[float]) -> None:
     """The last lines of a complete run: the result, where things are, what the diagnostics cost, what to do next."""
     evaluations, timing = logs.read(folder, logs.EPOCHS), logs.read(folder, logs.TIMING)
     train, test = evaluations["train_accuracy"][-1], evaluations["test_accuracy"][-1]
@@ -126,6 +126,8 @@ def finished(folder, data, diagnostics, start: int, seconds: float) -> None:
         f"({data.title}, {len(data.test_images):,} images), train {100 * train:.1f} %, {seconds:.0f} s in all",
         f"written      {folder}/: config.json, steps.csv, epochs.csv, layers.csv, predictions.csv, timing.csv, "
         "checkpoints/",
+        f"evaluation   {sum(evaluation_times):.1f} s for {len(evaluation_times)} on {len(data.test_images):,} "
+        f"{test_name(data)} images and training images",
         f"diagnostics  {diagnostics.report(float(timing['step_seconds'][timing['step'] > start].sum()))}",
         f"next         {advice(train, test, len(data.test_images), len(data.class_names))}",
         f"             python analysis/curves.py {path}; python analysis/diagnose.py {path}",

@@ -185,8 +185,10 @@ def without_effect(settings: Settings, given: dict) -> list[str]:
 
 def run_name_problem(name: str) -> str | None:
     """Why `name` cannot name a run, or None: 1 to 64 of A-Z a-z 0-9 . _ -, so that no path can escape."""
-    if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name) and not name.startswith(".") and name != "latest":
+    reserved = name.startswith(".") or name in ("latest", "tensorboard")
+    if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name) and not reserved:
         return None
     return (
-        f"--run {shown(name)}: expected 1 to 64 letters, digits, '.', '_' or '-', not starting with '.', not 'latest'"
+        f"--run {shown(name)}: expected 1 to 64 letters, digits, '.', '_' or '-', not starting with '.', "
+        "not 'latest' or 'tensorboard'"
     )

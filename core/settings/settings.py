@@ -126,7 +126,12 @@ class Settings:
         0.0, "percentage of the step time that diagnostics may take; their intervals are chosen from their measured "
         "cost. 0: fixed intervals", "diagnostics", interval="[0, 100]",
     )  # fmt: skip
-    tensorboard: bool = setting(False, "also write TensorBoard's event files to runs/NAME/tensorboard/", "diagnostics")
+    tensorboard: bool = setting(False, "also write event files (tensorboard --logdir runs/tensorboard)", "diagnostics")
+
+    evaluate_every: int = setting(
+        0, "also evaluate every this many steps; 0: only at the end of each epoch", "diagnostics",
+        interval="[0, 10000000]",
+    )  # fmt: skip
 
     # Bookkeeping.
     checkpoint_every: int = setting(

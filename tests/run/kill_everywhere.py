@@ -129,6 +129,7 @@ class TinyTraining:
     """Two weights and a step that depends on both and on its number, in place of core.training.Training."""
 
     ends_epoch = Training.ends_epoch
+    evaluates_after = Training.evaluates_after
 
     def __init__(self, settings, data):
         self.settings, self.data, self.total_steps = settings, data, 6
