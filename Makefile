@@ -32,10 +32,10 @@ setup: $(READY) ## a virtual environment in .venv with everything this project n
 train: $(READY) ## train the recipe classic, draw its curves, say what happened (RUN=NAME names it)
 	$(call train,,analysis/diagnose.py --summary)
 
-test: $(READY) ## run the tests (some minutes)
+test: $(READY) ## run the tests, several files at once (some minutes)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 debug: $(READY) ## pdb at the first line of train_step: eager, tiny batch, built-in data; nothing is kept
 	@runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT INT TERM && \
