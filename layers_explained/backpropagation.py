@@ -2,11 +2,10 @@
 
     a = x W1 + b1     h = max(a, 0)     z = h W2 + b2     p = softmax(z)     L = -mean over n of log p[n, label n]
 
-Backward, each function turns the gradient of its output into that of its input, the vector-Jacobian product (dz is
-short for dL/dz):
+Backward, each function turns the gradient of its output into that of its input, the vector-Jacobian product:
 
     dz = (p - q) / N     dW2 = h^T dz     db2 = sum over n of dz     dh = dz W2^T
-    da = dh 1[a > 0]     dW1 = x^T da     db1 = sum over n of da     dx = da W1^T
+    da = dh 1[a > 0]     dW1 = x^T da     db1 = sum over n of da     dx = da W1^T      (dz is dL/dz)
 
     x [N,D]   N images of D pixels            W1 [D,M], b1 [M]   the first layer, M hidden units
     a, h [N,M]   before and after the ReLU    W2 [M,K], b2 [K]   the second, K classes
@@ -17,6 +16,7 @@ Why it matters in training: all gradients together cost about twice a forward pa
 Change a constant below and run the file again: python layers_explained/backpropagation.py
 """
 
+import functools
 import sys
 from pathlib import Path
 
@@ -34,13 +34,10 @@ HAND_X = [[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]]
 HAND_LABELS = [0, 0, 1, 1]  # 0: the bar lies, 1: it stands. No single layer can tell: their sums are the same.
 HAND_W1 = [[1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 1]]  # units that detect the bar above, on the left, below
 HAND_B1 = [[-0.5, -0.5, -0.5]]
-LN3 = np.log(3)  # so that the probabilities are quarters
-HAND_W2 = [[LN3, 0], [0, LN3], [LN3, 0]]
+HAND_W2 = np.log(3) * np.array([[1, 0], [0, 1], [1, 0]])  # ln 3, so that some probabilities are quarters
 HAND_B2 = [[0, 0]]
 LEARNING_RATE = 0.1  # of the one step taken at the end
-
-BATCH, PIXELS, HIDDEN, CLASSES = 4, 12, 6, 5  # N, D, M, K of the random network that is checked
-SEED = 0
+BATCH, PIXELS, HIDDEN, CLASSES, SEED = 4, 12, 6, 5, 0  # N, D, M, K and the seed of the random network
 
 
 def forward_loops(x, w1, b1, w2, b2, labels):
@@ -79,12 +76,8 @@ def backward_loops(dloss, x, w1, b1, w2, b2, labels):
     return dx, dw1, db1, dw2, db2
 
 
-# Implementation 2. A function returns its output and its vector-Jacobian product: a function from dL/d(output) to
-# dL/d(input) and dL/d(parameters), which remembers what it needs.
-
-
 def dense(x, w, b):
-    """x W + b;  dy -> dy W^T, x^T dy, sum over n of dy."""
+    """Implementation 2: every function returns its output and its vector-Jacobian product, dy -> dx, dw, db."""
     return x @ w + b, lambda dy: (dy @ w.T, x.T @ dy, dy.sum(axis=0))
 
 
@@ -176,7 +169,7 @@ def summed_cross_entropy(z, labels):
 
 def passes(**changed):
     """(forward, backward) of implementation 2, with functions replaced."""
-    forward = lambda *case, **options: forward_pass(*case, **options, **changed)  # noqa: E731
+    forward = functools.partial(forward_pass, **changed)
     return (lambda *case, **options: forward(*case, **options)[0],
             lambda dloss, *case, **options: backward_pass(dloss, forward(*case, **options)[1]))  # fmt: skip
 

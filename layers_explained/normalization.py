@@ -29,8 +29,7 @@ from layers_explained.support.printing import number, print_beside
 from layers_explained.support.walkthrough import Walkthrough
 
 BATCH, ROWS, COLUMNS, CHANNELS = 4, 3, 3, 5  # N, H, W, C
-EPSILON, MOMENTUM = 1e-3, 0.9
-SEED = 0  # of the random numbers in x, gamma, beta, the moving averages and the target t
+EPSILON, MOMENTUM, SEED = 1e-3, 0.9, 0  # SEED: of x, gamma, beta, the moving averages and the target t
 
 # By hand: four images of one pixel and one channel.
 HAND_X = [[1, 3, 5, 7]]
@@ -165,8 +164,7 @@ def by_hand():
 
 def constant_backward(dy, x, gamma, beta, moving):
     """Mean and variance taken for constants: one way of three. (In evaluation they are constants, and it is right.)"""
-    s = np.sqrt(x.var(axis=(0, 1, 2)) + EPSILON)
-    return gamma / s * dy, *backward_numpy(dy, x, gamma, beta, moving)[1:]
+    return gamma / np.sqrt(x.var(axis=(0, 1, 2)) + EPSILON) * dy, *backward_numpy(dy, x, gamma, beta, moving)[1:]
 
 
 def biased_forward(x, gamma, beta, moving):

@@ -15,7 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from core import devices
+from layers_explained.support import checks
 from layers_explained.support.constants import Problem
+from layers_explained.support.mistakes import print_mistakes
 
 
 class Numbers(NamedTuple):
@@ -82,6 +84,22 @@ class Comparison:
         parameters = sum(value.size for value in list(numbers.point.values())[1:])
         title = f"{self.title}: " if self.title else ""
         return f"{title}{point}  ->  {self.outputs[0]} {list(np.shape(y))}; {parameters or 'no'} parameters"
+
+    def right_outputs(self) -> list[np.ndarray]:
+        """The outputs of implementation 1, which mistakes are compared with."""
+        return forward_and_backward(*self.loops, self.numbers())[: len(self.outputs)]
+
+    def gradient_check(self) -> None:
+        """Compare the backward pass of implementation 2 with finite differences, and with Taylor's expansion."""
+        _, *case = self.checked()
+        print("   Finite differences: one number moved a little either way, and the change of the loss.\n")
+        checks.gradient_check(*case, bound=self.gradient_bound)
+        print("\n   Taylor: all numbers moved together, by a smaller and smaller step in one direction.\n")
+        checks.taylor_check(*case)
+
+    def print_mistakes(self) -> None:
+        """Print which check finds which mistake."""
+        print_mistakes(self)
 
     def checked(self, mistake: Mistake = Mistake("")):  # noqa: B008
         """(outputs, loss, point, gradients) of implementation 2, or of a mistake made in it, for checks.py."""

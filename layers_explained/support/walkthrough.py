@@ -17,7 +17,7 @@ from core.run.run_folder import RunError
 from layers_explained.support import checks, command_line, documents
 from layers_explained.support.comparison import Comparison
 from layers_explained.support.constants import Problem
-from layers_explained.support.mistakes import print_mistakes
+from layers_explained.support.trajectory import Trajectory
 
 FIGURES = documents.PROJECT / "layers_explained" / "figures"  # ignored by git: everybody's own
 
@@ -29,7 +29,7 @@ class Walkthrough:
     names: dict  # the globals() of the file: its docstring, and the functions its document shows
     definition: Callable[[], None]  # prints what follows from the shapes: sizes, costs, ranges
     by_hand: Callable[[], None]  # prints the case small enough to do by hand
-    comparisons: tuple[Comparison, ...]  # one function each, four implementations
+    comparisons: tuple[Comparison | Trajectory, ...]  # one function each, four implementations
     figure: Callable  # -> a matplotlib Figure of the hand case
     on_your_network: Callable  # (TrainedLayer) -> a Figure; prints one output and one gradient, term by term
     layer_classes: tuple[str, ...] = ()  # of core/layers/, for --run; (): any
@@ -65,18 +65,14 @@ class Walkthrough:
             )
 
     def gradient_check(self) -> None:
-        """Compare the backward pass with finite differences, and with Taylor's expansion."""
+        """Check the gradients."""
         for comparison in self.each_comparison():
-            _, *case = comparison.checked()
-            print("   Finite differences: one number moved a little either way, and the change of the loss.\n")
-            checks.gradient_check(*case, bound=comparison.gradient_bound)
-            print("\n   Taylor: all numbers moved together, by a smaller and smaller step in one direction.\n")
-            checks.taylor_check(*case)
+            comparison.gradient_check()
 
     def typical_mistakes(self) -> None:
         """Print which check finds which mistake."""
         for comparison in self.each_comparison():
-            print_mistakes(comparison)
+            comparison.print_mistakes()
         if self.further:
             print()
             self.further()

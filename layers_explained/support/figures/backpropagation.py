@@ -12,7 +12,7 @@ PARAMETERS = "W1", "b1", "W2", "b2"
 
 
 def every_number(point, labels, forward, backward):
-    """Every number of a forward and a backward pass by name; dL/dz is called dz. Raises Problem for sizes that differ."""
+    """Every number of a forward and a backward pass by name; dL/dz is called dz. Raises Problem for bad sizes."""
     x, w1, b1, w2, b2 = point
     shapes = (x.shape[1], b1.size), (1, b1.size), (b1.size, b2.size), (1, b2.size)
     for name, value, shape in zip(PARAMETERS, (w1, b1, w2, b2), shapes):
