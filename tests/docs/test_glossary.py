@@ -45,7 +45,7 @@ def test_every_column_is_explained(file):
 
 
 def test_every_quantity_is_explained(tmp_path):
-    runner.train_here(tmp_path, "all", "--steps", 2, "--diagnostics", "full", "--test-time-augmentation")
+    runner.train_here(tmp_path, "all", "--steps", 1, "--diagnostics", "full", "--test-time-augmentation")
     section = TEXT[TEXT.index("## The quantities") :]
     written = {name.decode() for name in logs.read(tmp_path / "all", logs.LAYERS)["quantity"].tolist()}
     assert {*LAYER_QUANTITIES, *ACTIVATION_QUANTITIES, "curvature", "test_accuracy_tta"} <= written

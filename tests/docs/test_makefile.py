@@ -93,9 +93,8 @@ def test_the_verbs_are_those_of_the_readme():
     assert [line.rstrip() for line in block] == verbs, "README.md shows another list than `make` prints"
 
 
-def test_leaving_the_debugger_is_no_error_and_the_run_tells_its_folder(tmp_path, monkeypatch):
+def test_a_run_tells_its_folder(tmp_path, monkeypatch):
     note = tmp_path / "note"
     monkeypatch.setenv("GLASSBOX_RUN_FILE", str(note))
-    args = ("--recipe", "debug", "--runs-dir", tmp_path / "runs", "--run", "left", "--diagnostics", "off", "--pdb")
-    runner.run("train_loop.py", *args, stdin="q\n")
-    assert note.read_text() == str(tmp_path / "runs" / "left")
+    runner.train_here(tmp_path / "runs", "told", "--steps", 1, "--diagnostics", "off")
+    assert note.read_text() == str(tmp_path / "runs" / "told")
