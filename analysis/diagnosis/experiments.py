@@ -18,9 +18,8 @@ from core.settings.recipes import RECIPES
 from core.settings.settings import WITHOUT_BATCH_NORM, Settings, option, train_images
 
 EXPERIMENTS = Path("runs") / "experiments"
-# What belongs to the machine or to the records of the run; an experiment takes today's.
-NOT_REPEATED = ("recipe", "device", "threads", "kernels", "tensorboard", "diagnostics_budget", "checkpoint_every",
-                "keep_checkpoints")  # fmt: skip
+# What changes no result (kernels: the last bits only); an experiment takes the recipe's.
+NOT_REPEATED = ("kernels", "tensorboard", "diagnostics_budget", "checkpoint_every", "keep_checkpoints")
 LARGEST_CROP, LARGEST_SEED = 8, 2**31 - 1
 
 

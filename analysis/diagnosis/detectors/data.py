@@ -11,6 +11,7 @@ from analysis.diagnosis.detectors.finding import (
     RED,
     Finding,
     begin_of_lasting,
+    epoch_evaluations,
     finite_part,
     percent,
     standard_error,
@@ -195,7 +196,7 @@ def memorizing_noise(run: Run) -> Finding | None:
     level by more than max(3 SE, 2 points) [H]. (Below chance is no better: then it has learned other labels.)
     """
     learned, points = 0.2, 0.02
-    evaluations = run.evaluations(2, passed=1)
+    evaluations = epoch_evaluations(run, 2, passed=1)
     n = run.fact("data", "test_images")
     train, test = evaluations["train_accuracy"], evaluations["test_accuracy"]
     margin = max(3 * standard_error(CHANCE, n), points)

@@ -73,6 +73,16 @@ def trailing_median(values: np.ndarray, window: int) -> np.ndarray:
     return medians
 
 
+def epoch_evaluations(run: Run, count: int = 1, passed: float = 0) -> dict[str, np.ndarray]:
+    """`run.evaluations` at the ends of epochs: rules count in epochs, and --evaluate-every adds evaluations between."""
+    found = run.evaluations(passed=passed)
+    ends = (found["step"] % run.steps_per_epoch == 0) | (found["step"] == run.total_steps)
+    if ends.sum() < count:
+        after = f" after epoch {passed:g}" if passed else ""
+        raise NotMeasured(f"it takes {counted(count, 'evaluation')}{after}, the run has {ends.sum()}")
+    return {name: values[ends] for name, values in found.items()}
+
+
 def finite_part(run: Run, least: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(steps, loss, accuracy) of the batches up to the first loss that is not finite.
 

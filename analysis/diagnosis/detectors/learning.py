@@ -10,6 +10,7 @@ from analysis.diagnosis.detectors.finding import (
     RED,
     Finding,
     begin_of_lasting,
+    epoch_evaluations,
     finite_part,
     percent,
     standard_error,
@@ -25,7 +26,7 @@ def oscillation(run: Run) -> Finding | None:
     last third: a high rate makes a run swing, and the decay of the rate calms it. Amber.
     """
     points, fraction, swings = 0.03, 0.2, 3
-    evaluations = run.evaluations(6)
+    evaluations = epoch_evaluations(run, 6)
     n = run.fact("data", "test_images")
     test = evaluations["test_accuracy"]
     change = np.diff(test)
@@ -52,7 +53,7 @@ def plateau(run: Run) -> Finding | None:
     gradient and negative cosine = bouncing.
     """
     epochs, gain, known = 5, 0.01, 0.95
-    evaluations = run.evaluations(epochs + 2)
+    evaluations = epoch_evaluations(run, epochs + 2)
     loss, accuracy = evaluations["train_loss"], evaluations["train_accuracy"]
     best = np.minimum.accumulate(loss)
     gained = 1 - best[epochs:] / best[:-epochs]  # how much the best loss fell in five epochs
@@ -98,7 +99,7 @@ def underfit(run: Run) -> Finding | None:
     """
     low, gap, lost, gain = 0.6, 0.05, 0.15, 0.01
     run.need_steps(100)
-    evaluations = run.evaluations()
+    evaluations = epoch_evaluations(run)
     if not run.complete:
         raise NotMeasured("the run is not complete")
     train, test = evaluations["train_accuracy"][-1], evaluations["test_accuracy"][-1]
@@ -135,14 +136,14 @@ def overfit(run: Run) -> Finding | None:
         return found
     if found := wide_gap(run):
         return found
-    run.evaluations(4)  # rule (a) needs so many
+    epoch_evaluations(run, 4)  # rule (a) needs so many
     return None
 
 
 def wide_gap(run: Run) -> Finding | None:
     """The second rule of `overfit`."""
     amber, red = 0.3, 0.5
-    evaluations = run.evaluations(passed=1)
+    evaluations = epoch_evaluations(run, passed=1)
     train, test = evaluations["train_accuracy"][-1], evaluations["test_accuracy"][-1]
     gaps = evaluations["train_accuracy"] - evaluations["test_accuracy"]
     if not gaps[-1] > amber:
@@ -158,7 +159,7 @@ def wide_gap(run: Run) -> Finding | None:
 def rising_test_loss(run: Run) -> Finding | None:
     """The first rule of `overfit`; None with fewer than 4 evaluations."""
     rise, nats, lasting = 0.05, 0.05, 3
-    evaluations = run.evaluations()
+    evaluations = epoch_evaluations(run)
     test, train, accuracy = evaluations["test_loss"], evaluations["train_loss"], evaluations["test_accuracy"]
     best = int(np.nanargmin(test))
     over = (test > (1 + rise) * test[best]) & (test > test[best] + nats)
@@ -190,7 +191,7 @@ def suspicious_test(run: Run) -> Finding | None:
     two evaluations in a row, from epoch 3 on.
     """
     points, errors = 0.05, 4
-    evaluations = run.evaluations(2, passed=3)
+    evaluations = epoch_evaluations(run, 2, passed=3)
     train, test = evaluations["train_accuracy"], evaluations["test_accuracy"]
     n, probe = run.fact("data", "test_images"), min(run.fact("data", "train_images"), 5_000)
     bound = [

@@ -657,6 +657,16 @@ def test_plateau(tmp_path):
     assert found_by(tmp_path / "c", made, "plateau") is None
 
 
+def test_evaluations_between_epochs_do_not_count_as_epochs(tmp_path):
+    """With --evaluate-every, seven evaluations without progress may be one epoch."""
+    made = MadeRun(epochs=2)
+    made.evaluations = {name: np.repeat(values, 5) for name, values in made.evaluations.items()}
+    made.evaluations["step"] = np.arange(20, 201, 20)
+    made.confusions = np.repeat(made.confusions, 5, axis=0)
+    with pytest.raises(NotMeasured, match="it takes 7 evaluations, the run has 2"):
+        found_by(tmp_path, made, "plateau")
+
+
 def test_underfit(tmp_path):
     made = MadeRun()
     made.evaluations["train_accuracy"][-1], made.evaluations["test_accuracy"][-1] = 0.5, 0.48

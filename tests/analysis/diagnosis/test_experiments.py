@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from made_runs import MadeRun
-from runner import PROJECT
+from runner import PROJECT, run, train
 
 from analysis.diagnosis import advice, experiments
 from analysis.support.run import Run
@@ -59,6 +59,7 @@ GRID = [
          ["--optimizer", "adamw"], ["--optimizer", "adam"], ["--optimizer", "muon"], ["--optimizer", "sgd"],
          ["--flip", "random", "--crop", "8"], ["--flip", "alternating", "--crop", "8", "--label-smoothing", "0.9"],
          ["--batch-size", "50000", "--micro-batches", "2"], ["--data-dir", "my images"], ["--eager"],
+         ["--threads", "1", "--device", "cpu"],
          ["--micro-batches", "1"],         ["--learning-rate", "0.0123456"], ["--weight-decay", "0"]),
     )
     if not (recipe == "debug" and "50000" in more)  # shapes10 has 10,000 images
@@ -150,3 +151,15 @@ def test_the_python_of_the_environment(monkeypatch, tmp_path):
     assert experiments.interpreter() == sys.executable
     monkeypatch.chdir(Path(sys.executable).parent)
     assert experiments.interpreter() == f"./{Path(sys.executable).name}"
+
+
+def test_an_experiment_runs_as_printed_and_leaves_latest_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train("runs", "first", "--steps", 3)
+    python, script, *args = shlex.split(experiments.scaled_rate(1 / 3)(Run(Path("runs/first"))))
+    assert shutil.which(python)
+    run(script, *args)
+    [experiment] = [folder for folder in Path("runs/experiments").iterdir() if folder.name != "latest"]
+    assert Path("runs/latest").resolve().name == "first"
+    was, now = Run(Path("runs/first")).config["settings"], Run(experiment).config["settings"]
+    assert {name for name in was if was[name] != now[name]} == {"learning_rate"}
