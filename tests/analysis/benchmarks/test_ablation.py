@@ -41,9 +41,24 @@ def test_the_table(capsys):
     assert effect(np.array([1.0, 1.0])) in out  # test-time augmentation: 1 and 1 point, 2 and 0 points
 
 
-def test_as_a_user_runs_it(tmp_path):
-    done = run(
-        SCRIPT, "--data", "shapes10", "--seeds", 1, "--epochs", 1, "--parts", "crop", "--out", tmp_path / "ablation",
-    )  # fmt: skip
-    assert "the part is worth" in done.stdout and "one seed: no interval" in done.stdout
-    assert (tmp_path / "ablation" / "ablation.csv").read_text().count("\n") == 3
+def test_every_part_is_trained_without_on_the_hold_out_for_every_seed(tmp_path, monkeypatch, capsys):
+    trained = []
+
+    def train(recipe, run, seed, folder, args, *more):
+        trained.append((recipe, run, seed, *more))
+        return {"test_accuracy": 0.5 + 0.1 * seed, "test_accuracy_tta": 0.6, "training_seconds": 7.0}
+
+    monkeypatch.setattr(ablation.benchmark, "train", train)
+    given = ["--parts", "crop", "label smoothing", "--seeds", "2", "--out", str(tmp_path / "ablation")]
+    ablation.main(ablation.build_parser().parse_args(given))
+    assert trained == [
+        (
+            "minute", f"{name}-seed{seed}", seed, "--holdout", *more,
+        )
+        for seed in (0, 1)
+        for name, more in (("whole", ()), ("crop", ("--crop", "0")), ("label-smoothing", ("--label-smoothing", "0")))
+    ]  # fmt: skip
+    assert (tmp_path / "ablation" / "ablation.csv").read_text().splitlines()[:3] == [
+        "without,seed,accuracy,accuracy_tta,training_seconds", ",0,0.5,0.6,7.0", "crop,0,0.5,0.6,7.0",
+    ]  # fmt: skip
+    assert "without label smoothing" in capsys.readouterr().out

@@ -12,8 +12,8 @@ from core.run.errors import RunError
 
 
 def asked(folder, *more):
-    """The options: the debug recipe, one epoch of shapes10."""
-    given = ["--recipes", "debug", "--baselines", "--seeds", 1, "--epochs", 1, "--data", "shapes10", "--out", folder]
+    """The options: the debug recipe, 20 steps."""
+    given = ["--recipes", "debug", "--baselines", "--seeds", 1, "--data", "shapes10", "--out", folder]
     return benchmark.build_parser().parse_args([str(text) for text in (*given, *more)])
 
 

@@ -154,7 +154,7 @@ def test_the_processor_and_its_instruction_sets(monkeypatch):
 def test_the_script_measures_in_turn_and_writes_table_rows_and_figure(tmp_path):
     done = run(
         SCRIPT, "--recipe", "debug", "--data", "shapes10", "--steps", 5, "--rounds", 1,
-        "--baselines", "keras-graph", "--also", "--threads 1", "--out", tmp_path / "t.png",
+        "--baselines", "keras-graph", "--out", tmp_path / "t.png",
     )  # fmt: skip
     assert done.stdout.startswith(throughput.processor(throughput.devices.processor_flags()))
     assert re.search(r"this loop +[\d,]+", done.stdout) and re.search(r"False +[\d,]+ .* [\d.]+ \(", done.stdout)
@@ -162,18 +162,39 @@ def test_the_script_measures_in_turn_and_writes_table_rows_and_figure(tmp_path):
     assert re.search(r"backward +-?[\d.]+ ms", done.stdout)
     rows = list(csv.DictReader(open(tmp_path / "t.csv")))
     order = [(row["name"], row["round"]) for row in rows if row["quantity"] == "gflops"]
-    also = "this loop, --threads 1"
-    assert order == [(name, "1") for name in ("this loop", "matrix product", also, "Keras fit, jit_compile=False")]
+    assert order == [(name, "1") for name in ("this loop", "matrix product", "Keras fit, jit_compile=False")]
     assert {f"step through {part}" for part in step_parts.PARTS} < {row["name"] for row in rows}
     assert all(float(row["value"]) > 0 for row in rows)
     assert (tmp_path / "t.png").stat().st_size > 5_000
+
+
+def test_who_is_measured(monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(throughput, "measure_loop", lambda args, *more: calls.append(more))
+    monkeypatch.setattr(throughput, "measure", lambda args, what: calls.append(what))
+
+    def measured(*given):
+        calls.clear()
+        found = throughput.candidates(throughput.build_parser().parse_args(given))
+        for function in found.values():
+            function()
+        return list(found)
+
+    loop = ["this loop", "matrix product", "this loop, --threads 1 --micro-batches 1"]
+    assert measured("--also", "--threads 1 --micro-batches 1", "--baselines", "keras") == [*loop, "Keras fit"]
+    assert calls == [(), "peak", ("--threads", "1", "--micro-batches", "1"), "keras"]
+    assert measured("--diagnostics") == ["diagnostics off", "diagnostics light", "diagnostics full"]
+    assert calls == [("--diagnostics", level) for level in ("off", "light", "full")]
+    monkeypatch.setattr(throughput.importlib.util, "find_spec", lambda name: None)
+    assert measured("--baselines", "torch", "keras-graph") == [*loop[:2], "Keras fit, jit_compile=False"]
+    assert "PyTorch is not installed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
         (["--rounds", 0], "a whole number, 1 or above, found 0"),
-        (["--batch-size", 60000], "larger than the 50,000 training images"),
+        (["--batch-size", 60000], "--batch-size 60000: expected a whole number, 1 to 50000"),
         (["--also", "--micro-batches -1"], "--micro-batches -1: expected a whole number"),
         (["--also", "'"], "--also"),
         (["--diagnostics", "--also", "--micro-batches 1"], "two comparisons; give one of them"),
