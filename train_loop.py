@@ -89,14 +89,14 @@ def train(training, session):
     return session.close()
 
 
-def prepare(settings, data, described=None):
+def prepare(settings, data, stored=None):
     """Build the network, the optimizer and the batches on the device, and compile the step.
 
-    described: the architecture of a run that is resumed or replayed; else that of core/model.py is built.
+    stored: config.json of a run that is resumed or replayed; its architecture and kernels are taken.
     """
     batches = Batches(data, settings)
     images = data.train_images[: build.WHITENING_IMAGES]
-    network = build.build_network(settings, images=images, described=described)
+    network = build.build_network(settings, images=images, stored=stored)
     total_steps = settings.steps or settings.epochs * batches.steps_per_epoch
     training = Training(
         settings=settings,

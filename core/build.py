@@ -1,5 +1,7 @@
 """From the settings to a network and an optimizer: the textbook's, or those of core/speed/."""
 
+import os
+
 import tensorflow as tf
 
 from core import architecture, model
@@ -8,6 +10,7 @@ from core.model import CLASSES, CNN, IMAGE_SHAPE
 from core.optimizers import SGD, Adam
 from core.settings.settings import SPEED_NETWORKS
 from core.speed import kernels, networks
+from core.speed.measured_kernels import MeasuredChoice
 from core.speed.micro_batches import MicroBatchedCNN
 from core.speed.muon import Muon
 from core.speed.whitening import Whitening
@@ -15,17 +18,18 @@ from core.speed.whitening import Whitening
 WHITENING_IMAGES = 5_000
 
 
-def build_network(settings, dtype=tf.float32, images=None, described: list[dict] | None = None) -> CNN:
+def build_network(settings, dtype=tf.float32, images=None, stored: dict | None = None) -> CNN:
     """The network that the settings name, its weights drawn from their seed.
 
     images: training images uint8 [N,32,32,3] from which a whitening layer computes its filters; without them it
-    keeps random ones (enough to count parameters, or before a checkpoint is restored). described: the architecture
-    that a run stored in config.json, which core/model.py may no longer describe. Afterwards
-    `network.architecture` is that description and `network.replaced` names what core/speed/kernels.py replaced.
+    keeps random ones (enough to count parameters, or before a checkpoint is restored). stored: the config.json of a
+    run, whose architecture and kernels are taken; core/model.py may describe another network by now. Afterwards
+    `network.architecture` is the architecture as data, `network.replaced` names what core/speed/kernels.py replaced,
+    and `network.kernel_milliseconds` holds what was measured to choose it.
     """
     compute_dtype = tf.bfloat16 if settings.precision == "bfloat16" and dtype == tf.float32 else dtype
-    if described:
-        layers = architecture.rebuilt(described, settings.seed, dtype)
+    if stored and "architecture" in stored:
+        layers = architecture.rebuilt(stored["architecture"], settings.seed, dtype)
     elif settings.network in SPEED_NETWORKS:
         layers = networks.build_layers(settings, dtype)
     else:
@@ -33,14 +37,29 @@ def build_network(settings, dtype=tf.float32, images=None, described: list[dict]
     if images is not None and isinstance(layers[0], Whitening):
         layers[0].compute_filters(standardize(images))
     own_architecture = architecture.description(layers)
-    replaced = kernels.replace_layers(layers, IMAGE_SHAPE, compute_dtype) if settings.kernels == "fast" else {}
+    choose = chosen_kernels(settings, stored)
+    replaced = kernels.replace_layers(layers, IMAGE_SHAPE, compute_dtype, choose) if choose else {}
     if settings.micro_batches > 1:
         network = MicroBatchedCNN(settings.network, layers, compute_dtype, settings.micro_batches)
     else:
         network = CNN(settings.network, layers, compute_dtype)
     check_shapes(network)
     network.architecture, network.replaced = own_architecture, replaced
+    network.kernel_milliseconds = getattr(choose, "milliseconds", {})
     return network
+
+
+def chosen_kernels(settings, stored: dict | None):
+    """How kernels.replace_layers chooses: as a run did before, by measurement, by rule; None for the textbook."""
+    if settings.kernels == "textbook":
+        return None
+    if stored and "kernels" in stored:
+        names = stored["kernels"]
+        return lambda candidates, shape, dtype: names.get(candidates[kernels.TEXTBOOK].name, kernels.TEXTBOOK)
+    if settings.kernels == "auto":
+        images = -(-settings.batch_size // max(settings.micro_batches, 1))
+        return MeasuredChoice(images, settings.threads or os.cpu_count())
+    return kernels.by_rule
 
 
 def check_shapes(network: CNN) -> None:

@@ -68,10 +68,8 @@ def choose_micro_batches(settings) -> int:
 
 
 def choose_kernels(settings) -> str:
-    """`textbook` or `fast` (core/speed/kernels.py) for auto: textbook with --eager, so that a debugger stops there."""
-    if settings.kernels != "auto":
-        return settings.kernels
-    return "textbook" if settings.eager else "fast"
+    """What was asked for; for auto, `textbook` with --eager, so that a debugger stops in the textbook's lines."""
+    return "textbook" if settings.kernels == "auto" and settings.eager else settings.kernels
 
 
 def configure(threads: int, micro_batches: int = 1) -> None:

@@ -140,6 +140,7 @@ def describe(folder: Path, settings: Settings, data, network, statistics: dict) 
         "forward_flops_per_image": network.flops(),
         "architecture": network.architecture,
         "kernels": network.replaced,
+        "kernel_milliseconds": network.kernel_milliseconds,
     }
 
 

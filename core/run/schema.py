@@ -31,7 +31,7 @@ CONFIG_FIELDS = {
     "data.test_class_counts": (list, ""), "data.test_class_counts[]": (int, COUNT),
     "data.test_images_in_training": (int, COUNT), "diagnostics": (dict, ""), "diagnostics.intervals": (dict, ""),
     "diagnostics.intervals.*": (int, COUNT), "diagnostics.cadence": (dict, ""), "diagnostics.cadence.*": (int, COUNT),
-    "kernels": (dict, ""), "kernels.*": (str, ""),
+    "kernels": (dict, ""), "kernels.*": (str, ""), "architecture": (list, ""), "architecture[]": (dict, ""),
 }  # fmt: skip
 REQUIRED = ("settings", "data", "data.title")
 TYPES = {str: "text", dict: "an object {...}", list: "a list [...]"}

@@ -20,7 +20,7 @@ from core.run.signals import StopRequest
 def start_session(invocation, prepare, compiled):
     """(training, session) of the run that the command line asks for, on its device, its folder locked.
 
-    prepare(settings, data, described) builds the training, compiled(function, signature, eager, **given) compiles a
+    prepare(settings, data, stored) builds the training, compiled(function, signature, eager, **given) compiles a
     probe: the two functions of train_loop.py. Raises RunError, DataError, CheckpointError, LogError or DeviceError.
     """
     settings, folder = invocation.settings, None
@@ -43,8 +43,8 @@ def start_session(invocation, prepare, compiled):
         contexts.enter_context(tf.device(device))
         if invocation.resume:
             contexts.enter_context(run_folder.held(folder))
-        described = run_folder.read_config(folder).get("architecture") if invocation.resume else None
-        training = prepare(settings, data, described)  # a mistake in the network is reported before a folder is made
+        stored = run_folder.read_config(folder) if invocation.resume else None
+        training = prepare(settings, data, stored)  # a mistake in the network is reported before a folder is made
         diagnostics = Diagnostics(training, compiled)
         if invocation.resume:
             start = resume(training, diagnostics, folder)

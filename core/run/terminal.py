@@ -70,7 +70,7 @@ def opening(folder, training, device_name: str, start: int) -> None:
     settings, data, network = training.settings, training.data, training.network
     if data.notice:
         banner(f"NOT CIFAR-10: training on shapes10, ten classes of drawn shapes.\n{data.notice}")
-    on = f"{settings.precision}, {settings.kernels} kernels"
+    on = f"{settings.precision}, {'textbook' if settings.kernels == 'textbook' else 'fast'} kernels"
     on += f", {settings.micro_batches} micro-batches" if settings.micro_batches > 1 else ""
     on += ", eager" if settings.eager else ""
     resumed = f" (resumed after step {start:,})" if start else ""

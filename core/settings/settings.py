@@ -114,8 +114,8 @@ class Settings:
         "for this machine, 1 with batch norm", "speed", interval="[0, 64]",
     )  # fmt: skip
     kernels: str = setting(
-        "auto", "how the layers are computed: textbook, or fast: the same functions from core/speed/. auto: fast on a "
-        "processor, textbook with --eager", "speed", KERNELS,
+        "auto", "how the layers are computed: textbook, or fast: the same functions from core/speed/. auto: what is "
+        "measured to be faster on this machine; textbook with --eager", "speed", KERNELS,
     )  # fmt: skip
     eager: bool = setting(False, "run the step line by line instead of as a compiled graph", "speed")
 

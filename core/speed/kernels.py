@@ -5,6 +5,7 @@ layer, values and gradients.
 """
 
 import itertools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -13,41 +14,66 @@ from core.speed.batch_norm import FusedBatchNormalization
 from core.speed.convolution import SMALL, WIDE, FastConvolution
 from core.speed.gelu import FusedGELU
 
+TEXTBOOK = ""  # the name of no replacement
+FAST_GRADIENT, EDGE_SKIPPED = "kernel gradient as a convolution", "edge skipped"
 
-def replace_layers(layers: list[Layer], image_shape: tuple[int, int, int], dtype: tf.DType) -> dict[str, str]:
+
+def by_rule(candidates: dict[str, Layer], input_shape: tuple, dtype: tf.DType) -> str:
+    """The candidate that was the fastest on the processors where this was developed (docs/speed.md)."""
+    edge = EDGE_SKIPPED in candidates and max(candidates[TEXTBOOK].output_shape(input_shape)[:2]) <= WIDE
+    rows_and_columns = candidates[EDGE_SKIPPED if edge else TEXTBOOK].output_shape(input_shape)[:2]
+    gradient = FAST_GRADIENT in candidates and max(rows_and_columns) <= SMALL
+    return name_of(edge, gradient)
+
+
+def replace_layers(
+    layers: list[Layer], image_shape: tuple[int, int, int], dtype: tf.DType, choose: Callable = by_rule
+) -> dict[str, str]:
     """Replace in the list `layers` what has a faster implementation for images of this shape and layers of this dtype.
 
-    Returns {layer name: what replaces it, in words}. float64, which gradient checks use, is left as it is.
+    choose(candidates, input_shape, dtype) names one of the {name: layer} that compute a convolution. Returns {layer
+    name: what replaces it, in words}. float64, which gradient checks use, is left as it is.
     """
     replaced, shape = {}, image_shape
     if dtype == tf.float64:
         return replaced
-    on_processor = not tf.config.list_physical_devices("GPU")
     for i, (layer, following) in enumerate(itertools.zip_longest(list(layers), layers[1:])):
-        fast = None
+        what = TEXTBOOK
         if type(layer) is BatchNormalization:
-            fast, what = converted(layer, FusedBatchNormalization), "fused"
+            layers[i], what = converted(layer, FusedBatchNormalization), "fused"
         elif type(layer) is GELU:
-            fast, what = converted(layer, FusedGELU), "fused"
-        elif type(layer) is Convolution and layer.stride == 1 and on_processor:
-            fast, what = fast_convolution(layer, shape, following, dtype)
-        if fast:
-            layers[i], replaced[layer.name] = fast, what
+            layers[i], what = converted(layer, FusedGELU), "fused"
+        elif type(layer) is Convolution:
+            candidates = convolutions(layer, shape, following, dtype)
+            if len(candidates) > 1:
+                what = choose(candidates, shape, dtype)
+                layers[i] = candidates.get(what, layer)
+        if what:
+            replaced[layer.name] = what
         shape = layers[i].output_shape(shape)
     return replaced
 
 
-def fast_convolution(layer: Convolution, shape: tuple, following: Layer | None, dtype: tf.DType):
-    """(the faster implementation or None, what it does in words) of a convolution with this input and next layer."""
+def convolutions(layer: Convolution, shape: tuple, following: Layer | None, dtype: tf.DType) -> dict[str, Layer]:
+    """{name: layer}: the textbook convolution and what may replace it on a processor, for this input and next layer."""
+    candidates = {TEXTBOOK: layer}
+    if layer.stride != 1 or tf.config.list_physical_devices("GPU"):
+        return candidates
     rows, columns, _ = layer.output_shape(shape)
-    fast, what = converted(layer, FastConvolution), []
     pooled = isinstance(following, MaxPooling) and following.kernel_size == following.stride == 2
-    if pooled and following.padding == "VALID" and rows % 2 and columns % 2 and max(rows, columns) <= WIDE:
-        fast.skip_edge = layer.padding == "SAME" and layer.kernel_size in (3, 5, 7)
-    if max(fast.output_shape(shape)[:2]) <= SMALL and dtype == tf.bfloat16:
-        fast.fast_gradient = True
-    what += ["edge skipped"] * fast.skip_edge + ["kernel gradient as a convolution"] * fast.fast_gradient
-    return (fast, ", ".join(what)) if what else (None, "")
+    droppable = pooled and following.padding == "VALID" and rows % 2 and columns % 2
+    edge_possible = bool(droppable and layer.padding == "SAME" and layer.kernel_size in (3, 5, 7))
+    for edge, gradient in itertools.product((False, edge_possible), (False, dtype == tf.bfloat16)):
+        if edge or gradient:
+            fast = converted(layer, FastConvolution)
+            fast.skip_edge, fast.fast_gradient = edge, gradient
+            candidates[name_of(edge, gradient)] = fast
+    return candidates
+
+
+def name_of(edge: bool, gradient: bool) -> str:
+    """What a convolution does differently, in words."""
+    return ", ".join([EDGE_SKIPPED] * edge + [FAST_GRADIENT] * gradient)
 
 
 def converted(layer: Layer, fast_class: type) -> Layer:

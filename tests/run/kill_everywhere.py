@@ -141,7 +141,7 @@ class TinyTraining:
         self.batches.images.value, self.batches.labels.value = data.train_images, data.train_labels
         self.layer_probe = types.SimpleNamespace(names=["conv1"])
         self.network = types.SimpleNamespace(
-            parameter_count=1, flops=lambda: 1, architecture=[], replaced={}, summary=lambda: "tiny"
+            parameter_count=1, flops=lambda: 1, architecture=[], replaced={}, kernel_milliseconds={}, summary=lambda: "tiny"
         )
 
     def step(self, step):
@@ -222,7 +222,7 @@ def prepare_tiny() -> None:
     start.devices.choose = lambda wanted: ("/CPU:0", "the CPU")
     start.devices.environment = lambda threads: {"threads": 1, "git_commit": None}
     start.tf.device = lambda name: open(os.devnull)
-    train_loop.prepare = lambda settings, data, described=None: TinyTraining(settings, data)
+    train_loop.prepare = lambda settings, data, stored=None: TinyTraining(settings, data)
     train_loop.tf = types.SimpleNamespace(constant=int, errors=train_loop.tf.errors)
 
     def evaluate_epoch(training, session, step):

@@ -1,0 +1,113 @@
+"""Which implementation of a convolution is the fastest on this machine: measured once, then remembered.
+
+What pays on one processor can halve the speed of the next one. The times are kept in the user's cache by processor,
+TensorFlow version, threads and sizes, so that a second run with the same seed chooses the same and writes the same
+bytes. The choice and the times go into config.json; resume and replay follow them.
+"""
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from core import devices
+from core.layers import Layer
+from core.speed.kernels import TEXTBOOK
+
+REPEATS = 5
+WORTH = 0.95  # another implementation replaces the textbook's if it takes at most this fraction of its time
+
+
+class MeasuredChoice:
+    """choose(candidates, input_shape, dtype) for kernels.replace_layers; keeps {layer: {candidate: milliseconds}}."""
+
+    def __init__(self, images: int, threads: int, cache: Path | None = None):
+        """images: how many pass a layer at a time, a batch or a micro-batch."""
+        self.images, self.threads = images, threads
+        self.cache = cache or cache_file()
+        self.milliseconds = {}
+
+    def __call__(self, candidates: dict[str, Layer], input_shape: tuple, dtype: tf.DType) -> str:
+        """The fastest candidate, the textbook's unless another one is clearly faster."""
+        layer = candidates[TEXTBOOK]
+        key = "; ".join(map(str, (
+            devices.processor_name(), tf.__version__, self.threads, self.images, input_shape, layer.kernel.shape,
+            layer.padding, dtype.name, sorted(candidates),
+        )))  # fmt: skip
+        with locked(self.cache) as remembered:
+            if key not in remembered:
+                remembered[key] = milliseconds(candidates, [self.images, *input_shape], dtype)
+            times = remembered[key]
+        self.milliseconds[layer.name] = {name or "textbook": times[name] for name in candidates}
+        best = min(candidates, key=lambda name: times[name])
+        return best if times[best] <= WORTH * times[TEXTBOOK] else TEXTBOOK
+
+
+def milliseconds(candidates: dict[str, Layer], shape: list[int], dtype: tf.DType) -> dict[str, float]:
+    """{candidate: milliseconds of its forward and backward pass}: the median of several, taken in turn."""
+    x = tf.cast(tf.random.stateless_normal(shape, [1, 2]), dtype)
+
+    def forward_and_backward(layer):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+        return [tf.reduce_max(g) for g in tape.gradient(y, [x, layer.kernel])]
+
+    compiled = {
+        name: tf.function(lambda layer=layer: forward_and_backward(layer), autograph=False)
+        for name, layer in candidates.items()
+    }
+    times = {name: [] for name in candidates}
+    for turn in range(REPEATS + 1):
+        for name, function in compiled.items():
+            began = time.perf_counter()
+            [g.numpy() for g in function()]
+            if turn:  # the first one traces
+                times[name].append(1000 * (time.perf_counter() - began))
+    return {name: round(float(np.median(of_candidate)), 3) for name, of_candidate in times.items()}
+
+
+def cache_file() -> Path:
+    """Where the times are remembered: $XDG_CACHE_HOME/glassbox/kernels.json."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glassbox" / "kernels.json"
+
+
+@contextlib.contextmanager
+def locked(path: Path):
+    """The remembered times {key: {candidate: milliseconds}}; what the body adds is written back.
+
+    Only one process measures at a time. A cache that cannot be written or read is an empty one.
+    """
+    with contextlib.ExitStack() as contexts:
+        remembered, writable = {}, True
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = contexts.enter_context(open(path.with_suffix(".lock"), "a"))
+            with contextlib.suppress(ImportError):  # Windows has no fcntl
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            remembered = read_times(path)
+        except OSError:
+            writable = False
+        before = dict(remembered)
+        yield remembered
+        if writable and remembered != before:
+            with contextlib.suppress(OSError):
+                partial = path.with_suffix(".partial")
+                partial.write_text(json.dumps(remembered, indent=1))
+                os.replace(partial, path)
+
+
+def read_times(path: Path) -> dict[str, dict[str, float]]:
+    """What the cache holds; empty if it is missing or was damaged."""
+    try:
+        remembered = json.loads(path.read_text())
+        good = all(isinstance(t, float) for times in remembered.values() for t in times.values())
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+    return remembered if good else {}
