@@ -31,10 +31,6 @@ from layers_explained.support.walkthrough import Walkthrough
 BOWL, RAVINE = (1.0, 1.0), (1.0, 25.0)  # curvatures c
 START = (-4.0, 1.5)
 STEPS, WARMUP, FINAL = 60, 0.1, 0.0  # the schedule: fraction of the steps that rise, end as a fraction of the peak
-    60,
-    0.1,
-    0.0,
-)  # the schedule: fraction of the steps that rise, last rate as a fraction of the peak
 RATES = {"gradient descent": 0.06, "momentum": 0.03, "Adam": 0.4}  # peaks
 MOMENTUM, BETA1, BETA2, EPSILON = 0.9, 0.9, 0.999, 1e-7  # mu, b1, b2, eps
 

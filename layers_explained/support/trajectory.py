@@ -49,7 +49,7 @@ class Trajectory:
 
     def gradient_check(self) -> None:
         """The gradient of the loss against finite differences; the weights visited against the closed form."""
-        start, curvature, rates = self.case()
+        start, curvature, _ = self.case()
         checks.gradient_check(lambda w: quadratic(w, curvature), {"w": start}, {"w": curvature * start})
         if self.closed_form:
             gap = checks.largest_difference(self.closed_form(*self.case()), self.numpy(*self.case()))
