@@ -28,7 +28,7 @@ def measured(monkeypatch):
 
     def milliseconds(candidates, shape, dtype):
         found.append((shape, dtype.name))
-        return {name: found.times[name] for name in candidates}
+        return {name: found.times.get(name, 9.0) for name in candidates}
 
     monkeypatch.setattr(measured_kernels, "milliseconds", milliseconds)
     return found
