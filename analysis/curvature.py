@@ -129,7 +129,7 @@ def draw_gain_ratio(panel, run: Run) -> str:
         f"Median {np.median(ratio):.2f}; {percentages[0]:.0f} % of the steps reach {OVERSHOOT}, {percentages[1]:.0f} % "
         f"lie between 0 and {OVERSHOOT}, {percentages[2]:.0f} % below 0. 1 (dotted) is a step that lowers the loss of "
         "its own batch as predicted; the shaded band is overshooting, below 0 the loss increased. The line is smoothed."
-        + (f" {hidden} measurements lie outside the axes." if hidden else "")
+        + (f" Outside the axes: {counted(hidden, 'measurement')}." if hidden else "")
         + " With momentum a step does not follow its own gradient, so single values scatter."
     )
 

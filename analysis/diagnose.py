@@ -199,9 +199,9 @@ def main(args) -> None:
     run = Run(run_folder.find(args.run, args.runs_dir))
     found = diagnose(run)
     if args.json:
-        print(json.dumps({"run": run.name, **dataclasses.asdict(found)}, indent=2))
+        common.say(json.dumps({"run": run.name, **dataclasses.asdict(found)}, indent=2))
     else:
-        print((summary if args.summary else report)(run, found))
+        common.say((summary if args.summary else report)(run, found))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs made of formulas, for tests of what reads runs: a healthy one as arrays, to be made ill before it is written."""
+"""Runs made of formulas, for tests of what reads runs: a clean one as arrays, in which a test makes a fault."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from core.run import logs, run_folder
 
 KERNELS = {"conv1": 864, "conv2": 18_432, "dense": 5_120}  # weights in each
 FORWARD = ("conv1", "relu1", "conv2", "relu2", "dense")
-STARTS = {"conv1": 7.8, "conv2": 11.3, "dense": 0.3}  # lengths of the kernels
+INITIAL_NORMS = {"conv1": 7.8, "conv2": 11.3, "dense": 0.3}  # of the kernels
 
 
 class MadeRun:
-    """A healthy run of some epochs of 100 steps, all of it in arrays that a test may change."""
+    """A clean run of some epochs of 100 steps, all of it in arrays that a test may change."""
 
     def __init__(self, epochs: int = 7, per_epoch: int = 100, seed: int = 0):
         draw = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ class MadeRun:
         noise = {layer: 0.4 + 0.2 * draw.random(len(norms)) for layer in KERNELS}
         of_kernels("gradient_norm", lambda layer: noise[layer])
         of_kernels("gradient_rms", lambda layer: noise[layer] / KERNELS[layer] ** 0.5)
-        of_kernels("weight_norm", lambda layer: STARTS[layer] * (1 + norms / total))
+        of_kernels("weight_norm", lambda layer: INITIAL_NORMS[layer] * (1 + norms / total))
         of_kernels("update_ratio", lambda layer: 5e-3 * rate)
         of_kernels("first_order_change", lambda layer: -1e-3 * rate)
         of_kernels("distance", lambda layer: norms / total)
@@ -71,12 +71,12 @@ class MadeRun:
         self.layers["dead_channels"] = {x: (measurements, np.full(len(measurements), 0.02)) for x in ("relu1", "relu2")}
         self.layers["evaluation_disagreement"] = {"network": (at, np.full(epochs, 1e-7))}
         self.layers["traces"] = {"network": (at, np.ones(epochs))}
-        # A young network's answers, then better ones: [E,K,K], 1,000 test images a class.
+        # Predictions, better from epoch to epoch: [E,K,K], 1,000 test images a class.
         self.confusions = np.stack([self.confusion(a) for a in self.evaluations["test_accuracy"]])
 
     @staticmethod
     def confusion(accuracy: float) -> np.ndarray:
-        """Counts [K,K] of an evaluation with this accuracy whose errors go everywhere alike."""
+        """Counts [K,K] of an evaluation with this accuracy whose errors are spread evenly."""
         counts = np.full((10, 10), round(1000 * (1 - accuracy)) // 9)
         np.fill_diagonal(counts, 0)
         np.fill_diagonal(counts, 1000 - counts.sum(axis=1))
@@ -116,4 +116,5 @@ class MadeRun:
                 for j, count in enumerate(row):
                     log.append(logs.PREDICTIONS, [step, i, j, count])
         log.close()
+        run_folder.point_latest(runs_dir, name)
         return Run(folder)

@@ -20,8 +20,10 @@ def draw(runs: list[Run], verdicts: list[str], only: str | None, out: Path) -> N
     """Draw every panel, or only the one named; the verdict stands below unless several runs are overlaid."""
     alone = len(runs) == 1
     names = [only] if only else list(PANELS)
-    drawing, axes = layout(names, verdicts[0] if alone else "", legend_rows(runs))
-    handles = legend(runs)
+    marked, handles = findings(runs[0]) if alone and "loss" in names else [], legend(runs)
+    labels = [*handles, CHANCE, *(label for label, *_ in marked)]
+    rows = -(-len(labels) // style.legend_columns(labels))
+    drawing, axes = layout(names, verdicts[0] if alone else "", rows)
     length = max(run.epochs_passed(max(run.length, 1)) for run in runs)
     for name in names:
         area, (draw_panel, title, unit) = axes[name], PANELS[name]
@@ -32,8 +34,7 @@ def draw(runs: list[Run], verdicts: list[str], only: str | None, out: Path) -> N
         area.xaxis.set_major_locator(ticker.MaxNLocator(8, integer=length > 2))
     if "loss" in axes:
         limit_loss(axes["loss"], runs)
-        if alone:
-            draw_findings(axes["loss"], runs[0], handles)
+        draw_findings(axes["loss"], runs[0], marked, handles)
     if "accuracy" in axes:
         axes["accuracy"].set_ylim(0, 103)
     style.legend_above(axes["legend"], handles)
@@ -87,14 +88,6 @@ def legend(runs: list[Run]) -> dict:
         "train": Line2D([], [], color=train_colour, **TRAIN),
         test + (result(runs[0]) if len(runs) == 1 else ""): Line2D([], [], color=test_colour, **TEST),
     }
-
-
-def legend_rows(runs: list[Run]) -> int:
-    """How many rows the legend will have, findings included."""
-    labels = [*legend(runs), CHANCE]
-    if len(runs) == 1:
-        labels += [label for label, *_ in findings(runs[0])]
-    return -(-len(labels) // style.legend_columns(labels))
 
 
 def chosen_epoch(run: Run) -> int | None:
@@ -179,9 +172,9 @@ def findings(run: Run) -> list[tuple[str, int, str]]:
     ]
 
 
-def draw_findings(panel, run: Run, handles: dict) -> None:
+def draw_findings(panel, run: Run, marked: list[tuple[str, int, str]], handles: dict) -> None:
     """A dashed line with a letter where each finding begins; the legend names it."""
-    for i, (label, step, severity) in enumerate(findings(run)):
+    for i, (label, step, severity) in enumerate(marked):
         colour, x = style.SEVERITY_COLOURS[severity], run.epochs_passed(step)
         handles[label] = panel.axvline(x, color=colour, linewidth=1.5, linestyle="--")
         panel.annotate(

@@ -125,7 +125,10 @@ class Run:
             if steps is not None and len(steps):
                 raise NotMeasured(f"it takes {quantity} at {rows} steps, the run has it at {len(steps)}")
             raise NotMeasured(f"{quantity} was not measured; see --diagnostics of train_loop.py")
-        values = [values[np.searchsorted(own, steps)] for own, values in of_layers.values()]
+        values = [
+            values[: len(steps)] if np.array_equal(own[: len(steps)], steps) else values[np.searchsorted(own, steps)]
+            for own, values in of_layers.values()
+        ]
         return Table(steps, tuple(of_layers), np.stack(values, axis=1))
 
     def of_network(self, quantity: str, rows: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +178,10 @@ class Run:
 
 def common_steps(some: np.ndarray | None, others: np.ndarray) -> np.ndarray:
     """The steps that both have, rising; None stands for all."""
-    return np.unique(others) if some is None else np.intersect1d(some, others)
+    if some is None:
+        return others if (np.diff(others) > 0).all() else np.unique(others)
+    short, long = sorted((some, others), key=len)
+    return short if np.array_equal(short, long[: len(short)]) else np.intersect1d(some, others)
 
 
 def read(folder: Path, name: str) -> dict[str, np.ndarray]:

@@ -1,13 +1,12 @@
-"""Curvature drawn: counted against 2 / learning rate, promises against outcomes, the noise scale by hand."""
+"""Curvature drawn: counted against 2 / learning rate, predicted against actual change, the noise scale by hand."""
 
 import numpy as np
 import pytest
 from made_runs import MadeRun
-from matplotlib import pyplot
 from runner import run
 
 from analysis import curvature
-from analysis.support import common
+from analysis.support import style
 from analysis.support.run import NotMeasured
 
 STEPS = np.array([1, 2, 5, 10, 20, 50, 100])
@@ -22,67 +21,69 @@ def made_run(**quantities) -> MadeRun:
     return made
 
 
-def says(tmp_path, draw, **quantities) -> str:
+def conclusion(tmp_path, draw, **quantities) -> str:
     found = made_run(**quantities).write(tmp_path)
-    drawing, axes = common.figure(1, 1)
+    drawing, axes = style.figure(1, 1)
     try:
-        sentence = draw(axes[0, 0], found)
+        text = draw(axes[0, 0], found)
         drawing.canvas.draw()
     finally:
-        pyplot.close(drawing)
-    return sentence
+        style.close(drawing)
+    return text
 
 
 def test_curvature_is_counted_against_two_over_the_rate(tmp_path):
-    args = says(tmp_path, curvature.draw_curvature, curvature=[10, 20, 30, 60, 51, 49, 12])  # 2 / 0.04 = 50
-    assert "Median 30, highest 60 at step 10; above 2 / learning rate in 2 of 7 measurements. The red" in args
-    assert "not a verdict" in args and "momentum" in args
+    text = conclusion(tmp_path, curvature.draw_curvature, curvature=[10, 20, 30, 60, 51, 49, 12])  # 2 / 0.04 = 50
+    assert "Above 2 / learning rate in 2 of 7 measurements; median 30, highest 60 at step 10." in text
+    assert "not a verdict" in text and "momentum" in text
 
 
 def test_a_negative_curvature_is_drawn_and_counted(tmp_path):
-    args = says(tmp_path / "a", curvature.draw_curvature, curvature=[10, -5, 30, -60, 51, 49, 12])
-    assert "below zero in 2" in args
-    assert "below zero in 7" in says(tmp_path / "b", curvature.draw_curvature, curvature=-1.0)
+    text = conclusion(tmp_path / "a", curvature.draw_curvature, curvature=[10, -5, 30, -60, 51, 49, 12])
+    assert "Negative in 2." in text
+    assert "Negative in 7." in conclusion(tmp_path / "b", curvature.draw_curvature, curvature=-1.0)
 
 
-def test_promises_against_outcomes(tmp_path):
-    args = says(
-        tmp_path, curvature.draw_scatter, predicted_change=[-0.4, -0.2, -0.1, -0.1, -0.1, -0.05, -0.05],
+def test_predicted_against_actual_change(tmp_path):
+    text = conclusion(
+        tmp_path, curvature.draw_changes, predicted_change=[-0.4, -0.2, -0.1, -0.1, -0.1, -0.05, -0.05],
         actual_change=[-0.2, -0.3, 0.1, -0.05, -0.05, -0.04, -0.06],
     )  # fmt: skip
-    assert "7 steps measured: on the step's own batch the loss fell in 6 and rose in 1. In 5 it did less" in args
-    assert "Sum of the promises -1, of what came -0.6" in args
-    assert "Sum of the promises 0" in says(tmp_path / "b", curvature.draw_scatter, predicted_change=0, actual_change=0)
+    assert "Of 7 measured steps, the loss of the step's own batch decreased in 6 and increased in 1. In 5 it" in text
+    assert "Sums: predicted -1, actual -0.6 nats" in text
+    assert "Sums: predicted 0, actual 0" in conclusion(
+        tmp_path / "b", curvature.draw_changes, predicted_change=0, actual_change=0
+    )
 
 
-def test_step_quality_and_its_shares(tmp_path):
-    args = says(tmp_path / "a", curvature.draw_quality, gain_ratio=[1, 0.9, 0.8, 0.4, 0.2, -0.5, 0.7])
-    assert "Median 0.70" in args
-    assert "57 % of the measured steps reached 0.5, 29 % lie between 0 and 0.5" in args and "14 % below 0" in args
-    args = says(tmp_path / "b", curvature.draw_quality, gain_ratio=[1, 1, 1, 1, 1, 1, 5000])
-    assert "57" not in args and "100 % of the measured steps reached 0.5" in args
+def test_gain_ratio_and_its_percentages(tmp_path):
+    text = conclusion(tmp_path / "a", curvature.draw_gain_ratio, gain_ratio=[1, 0.9, 0.8, 0.4, 0.2, -0.5, 0.7])
+    assert "Median 0.70" in text
+    assert "57 % of the steps reach 0.5, 29 % lie between 0 and 0.5" in text and "14 % below 0" in text
+    text = conclusion(tmp_path / "b", curvature.draw_gain_ratio, gain_ratio=[1, 1, 1, 1, 1, 1, 5000])
+    assert "57" not in text and "100 % of the steps reach 0.5" in text and "Outside the axes: 1 measurement." in text
 
 
 @pytest.mark.parametrize(
-    "noise, meaning", [(2.0, "a smaller one would do"), (20.0, "about as large"), (2000.0, "a larger batch")]
+    "noise, meaning", [(2.0, "a smaller batch would do"), (20.0, "are about equal"), (2000.0, "a larger batch")]
 )
 def test_the_noise_scale_is_a_ratio_of_means(tmp_path, noise, meaning):
     """Mean of S over mean of G2, not the mean of the quotients: single G2 may be negative."""
     signal = np.array([0.3, -0.1, 0.2, 0.3, -0.1, 0.2, 0.6])  # mean 0.2
-    args = says(tmp_path, curvature.draw_noise, noise_g2=signal, noise_s=noise)
-    assert f"over all 7 measurements: {noise / 0.2:,.0f} images" in args and meaning in args
+    text = conclusion(tmp_path, curvature.draw_noise, noise_g2=signal, noise_s=noise)
+    assert f"over all 7 measurements: {noise / 0.2:,.0f} images" in text and meaning in text
 
 
-def test_too_little_signal_is_said_and_not_drawn(tmp_path):
+def test_too_little_signal_is_not_drawn(tmp_path):
     with pytest.raises(NotMeasured, match="too few measurements"):
-        says(tmp_path, curvature.draw_noise, noise_g2=-1.0, noise_s=1.0)
+        conclusion(tmp_path, curvature.draw_noise, noise_g2=-1.0, noise_s=1.0)
 
 
 def test_the_script_draws_what_is_there_and_names_what_is_not(tmp_path):
     made_run(curvature=20.0, gain_ratio=0.8, predicted_change=-0.1, actual_change=-0.08).write(tmp_path)
     done = run("analysis/curvature.py", "--runs-dir", tmp_path)
     assert (tmp_path / "it" / "curvature.png").stat().st_size > 50_000
-    assert "Step quality over the run: Median 0.80" in done.stdout
+    assert "Gain ratio: Median 0.80" in done.stdout
     assert "noise_g2 was not measured; `python train_loop.py --diagnostics full` measures it." in done.stdout
     MadeRun(epochs=1).write(tmp_path, "light")
     done = run("analysis/curvature.py", "--runs-dir", tmp_path, status=1)

@@ -1,13 +1,15 @@
-"""The curves: the verdict says what the numbers say; in any state of a run there is a picture or a sentence."""
+"""The curves: the verdict is what the numbers mean; in any state of a run there is a figure or a sentence."""
 
 import json
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from runner import run
 
 from analysis import curves
-from analysis.support import common
+from analysis.support import curves_figure, series
+from analysis.support.run import Run
 from core.run import logs, run_folder
 
 
@@ -27,52 +29,85 @@ def write_run(runs_dir, name, train=(), test=(), losses=None, test_images=10_000
     for epoch, (one, other) in enumerate(zip(train, test), start=1):
         log.append(logs.EPOCHS, [epoch, 10 * epoch, *one, *other, 0.0, 0.0])
     log.close()
+    run_folder.point_latest(runs_dir, name)
     return folder
 
 
-def says(tmp_path, **numbers) -> str:
-    return curves.verdict(curves.Run(write_run(tmp_path, "it", **numbers)))
+def verdict(tmp_path, **numbers) -> str:
+    return curves.verdict(Run(write_run(tmp_path, "it", **numbers)))
 
 
 def test_still_improving(tmp_path):
-    args = says(tmp_path, train=[(1.5, 0.5), (1.2, 0.6), (1.0, 0.7)], test=[(1.5, 0.5), (1.2, 0.6), (1.0, 0.7)])
-    assert "after 3 epochs, test accuracy 70.0 % ± 0.5 on shapes10, train 70.0 %: a gap of 0.0 points" in args
-    assert "The last epoch is the best one so far. Still improving: +10.0 points in the last 1 epoch." in args
+    text = verdict(tmp_path, train=[(1.5, 0.5), (1.2, 0.6), (1.0, 0.7)], test=[(1.5, 0.5), (1.2, 0.6), (1.0, 0.7)])
+    assert "after 3 epochs, test accuracy 70.0 % ± 0.5 on shapes10, train 70.0 %, a gap of 0.0 points." in text
+    assert text.endswith("Still improving: +10.0 points in the last epoch.")
 
 
 def test_flat_within_noise(tmp_path):
-    args = says(tmp_path, train=[(1, 0.75)] * 6, test=[(1, 0.7), (1, 0.703)] * 3)
-    assert "No longer improving beyond noise" in args and "Overfitting" not in args
-    args = says(tmp_path / "b", train=[(1, 0.75)] * 2, test=[(1, 0.706), (1, 0.7)])
-    assert "Best epoch: 1 (70.6 %), 0.6 points more, within the noise of the evaluation" in args
+    text = verdict(tmp_path, train=[(1, 0.75)] * 6, test=[(1, 0.7), (1, 0.703)] * 3)
+    assert "No longer improving beyond noise" in text and "Overfitting" not in text
+    assert "Getting worse: -5.0 points in the last epoch." in verdict(
+        tmp_path / "b", train=[(1, 0.75)] * 2, test=[(1, 0.75), (1, 0.7)]
+    )
+
+
+def test_a_best_epoch_is_chosen_on_a_validation_set_only(tmp_path):
+    numbers = {"train": [(1, 0.75)] * 3, "test": [(1, 0.6), (1, 0.74), (1, 0.7)]}
+    text = verdict(tmp_path / "a", **numbers)
+    assert "est epoch" not in text and "test accuracy 70.0 %" in text
+    text = verdict(tmp_path / "b", holdout=True, **numbers)
+    assert "validation accuracy 70.0 %" in text and "Best epoch: 2 (74.0 %, 4.0 points more: more than noise)." in text
+    text = verdict(tmp_path / "c", holdout=True, train=[(1, 0.75)] * 2, test=[(1, 0.706), (1, 0.7)])
+    assert "Best epoch: 1 (70.6 %, 0.6 points more: within the noise of the evaluation)." in text
+    last = {"train": [(1, 0.75)] * 2, "test": [(1, 0.6), (1, 0.7)]}
+    assert "The last epoch is the best one." in verdict(tmp_path / "d", holdout=True, **last)
+    assert curves_figure.result(Run(tmp_path / "a" / "it")) == ", last epoch: 70.0 %"
+    assert curves_figure.result(Run(tmp_path / "b" / "it")) == ", best epoch 2: 74.0 %"
+
+
+@pytest.mark.parametrize("accuracy, learned", [(0.0652, False), (0.1, False), (0.1085, False), (0.12, True)])
+def test_chance_level_is_called_chance_level(tmp_path, accuracy, learned):
+    """sqrt(0.1 * 0.9 / 10,000) = 0.3 points: up to 10.9 % nothing was learned."""
+    text = verdict(tmp_path, train=[(2.3, 0.1)] * 3, test=[(2.3, 0.1)] * 2 + [(2.3, accuracy)])
+    assert ("chance level is 10 %, so nothing was learned" in text) != learned
+    assert ("gap" in text) == ("mproving" in text) == learned
+
+
+def test_a_loss_that_is_not_finite_is_named_and_drawn(tmp_path):
+    numbers = {"train": [(1, 0.5)] * 3, "test": [(1, 0.5), (np.inf, 0.5), (np.nan, 0.5)]}
+    assert "The test loss was not finite at some evaluation." in verdict(tmp_path, **numbers)
+    curves_figure.draw([Run(tmp_path / "it")], ["text"], None, tmp_path / "it.png")
+    huge = {"train": [(1, 0.5), (0.5, 0.6)], "test": [(1e-9, 0.5), (7e3, 0.5)]}
+    assert "Overfitting: test loss is 7e+12 times above its minimum of epoch 1" in verdict(tmp_path / "b", **huge)
 
 
 def test_overfitting_needs_a_rising_test_loss_and_a_falling_train_loss(tmp_path):
     train = [(1.0, 0.6), (0.6, 0.8), (0.2, 0.95)]
-    args = says(tmp_path, train=train, test=[(1.1, 0.6), (1.0, 0.66), (1.3, 0.64)])
-    assert "it also learns its pictures by heart" in args
-    assert "Overfitting: test loss is 30 % above its minimum of epoch 2 while train loss fell." in args
-    assert "Best epoch: 2 (66.0 %), 2.0 points more, a real loss" in args
+    text = verdict(tmp_path, train=train, test=[(1.1, 0.6), (1.0, 0.66), (1.3, 0.64)])
+    assert "a gap of 31.0 points." in text
+    assert "Overfitting: test loss is 30 % above its minimum of epoch 2 while train loss decreased." in text
     both_rise = [(1.0, 0.6), (0.9, 0.8), (1.4, 0.5)]
-    assert "Overfitting" not in says(tmp_path / "b", train=both_rise, test=[(1.1, 0.6), (1.0, 0.66), (1.3, 0.64)])
+    assert "Overfitting" not in verdict(tmp_path / "b", train=both_rise, test=[(1.1, 0.6), (1.0, 0.66), (1.3, 0.64)])
 
 
 def test_not_a_number(tmp_path):
     losses = np.full(10, 2.0)
     losses[6] = np.nan
-    assert "no longer a number at step 7" in says(tmp_path, losses=losses)
+    assert "not finite from step 7 on" in verdict(tmp_path, losses=losses)
 
 
 def test_before_anything_has_happened(tmp_path):
-    assert says(tmp_path, losses=[]) == "it: no step yet."
-    assert "no epoch is complete yet" in says(tmp_path / "b", losses=[2.3, 2.2])
+    assert verdict(tmp_path, losses=[]) == "it: no step yet."
+    assert "no epoch is complete yet" in verdict(tmp_path / "b", losses=[2.3, 2.2])
 
 
 def test_smoothing_is_the_debiased_average_by_hand():
     """Decay 0.5 on 1, 3, 5: 0.5/0.5, (0.25 + 1.5)/0.75, (0.125 + 0.75 + 2.5)/0.875."""
-    np.testing.assert_allclose(common.smoothed(np.array([1.0, 3.0, 5.0]), share=2 / 3), [1, 1.75 / 0.75, 3.375 / 0.875])
-    np.testing.assert_allclose(common.smoothed(np.array([2.0, np.nan, 2.0]), share=1), [2, 2, 2])
-    np.testing.assert_allclose(common.smoothed(np.full(1000, 7.0)), 7, rtol=1e-12)
+    np.testing.assert_allclose(
+        series.smoothed(np.array([1.0, 3.0, 5.0]), fraction=2 / 3), [1, 1.75 / 0.75, 3.375 / 0.875]
+    )
+    np.testing.assert_allclose(series.smoothed(np.array([2.0, np.nan, 2.0]), fraction=1), [2, 2, 2])
+    np.testing.assert_allclose(series.smoothed(np.full(1000, 7.0)), 7, rtol=1e-12)
 
 
 def test_the_script_draws_the_latest_run_several_runs_and_where_it_is_told(tmp_path):
@@ -83,8 +118,51 @@ def test_the_script_draws_the_latest_run_several_runs_and_where_it_is_told(tmp_p
     assert "two" in done.stdout and (tmp_path / "two" / "curves.png").stat().st_size > 20_000
     done = run("analysis/curves.py", "one", "two", "--runs-dir", tmp_path, "--out", tmp_path / "new" / "both.svg")
     assert "one: after 2 epochs" in done.stdout
-    picture = (tmp_path / "new" / "both.svg").read_text()
-    assert picture.startswith("<?xml") and not list((tmp_path / "new").glob(".partial*"))
+    drawn = (tmp_path / "new" / "both.svg").read_text()
+    assert drawn.startswith("<?xml") and not list((tmp_path / "new").glob(".partial*"))
+    both = (tmp_path / "one" / "curves.png", tmp_path / "two" / "curves.png")
+    before = [path.exists() and path.read_bytes() for path in both]
+    run("analysis/curves.py", "one", "two", "--runs-dir", tmp_path)
+    assert (tmp_path / "overlay.png").exists()
+    assert [path.exists() and path.read_bytes() for path in both] == before, "an overlay is not a run's own figure"
+    run("analysis/curves.py", "one", "--panel", "accuracy", "--runs-dir", tmp_path)
+    assert (tmp_path / "one" / "curves-accuracy.png").exists()
+
+
+def texts_of(drawing) -> list[Text]:
+    """Every text that the figure shows; numbers of an axis only where they lie within it."""
+    drawing.canvas.draw()
+    outside = set()
+    for axes in drawing.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+                if not low <= tick.get_loc() <= high:
+                    outside |= {id(tick.label1), id(tick.label2)}
+    texts = drawing.findobj(Text)
+    return [t for t in texts if t.get_text().strip() and t.get_visible() and id(t) not in outside]
+
+
+def texts_that_overlap(drawing) -> list[tuple[str, str]]:
+    """Pairs of texts of a figure whose boxes share a tenth of a letter or more."""
+    boxes = [(t.get_text(), t.get_window_extent().padded(-3)) for t in texts_of(drawing)]
+    return [(a, b) for i, (a, one) in enumerate(boxes) for b, other in boxes[:i] if one.overlaps(other)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_no_label_lies_on_another_or_outside_or_is_too_small(tmp_path, monkeypatch, count):
+    drawn, save = [], curves_figure.style.save
+    monkeypatch.setattr(curves_figure.style, "close", lambda drawing: None)
+    monkeypatch.setattr(curves_figure.style, "save", lambda drawing, out: drawn.append(drawing) or save(drawing, out))
+    numbers = {"train": [(1.5, 0.5), (1.2, 0.6)], "test": [(1.6, 0.4), (1.3, 0.5)]}
+    runs = [Run(write_run(tmp_path, f"{'a-long-name-' * 4}{i}", holdout=True, **numbers)) for i in range(count)]
+    curves_figure.draw(runs, [curves.verdict(run) for run in runs], None, tmp_path / "it.png")
+    assert drawn[0].get_size_inches().tolist() == [16, 9] and not texts_that_overlap(drawn[0])
+    shown = texts_of(drawn[0])
+    assert min(t.get_fontsize() for t in shown) >= 0.025 * 9 * 72
+    assert all(t.get_window_extent().x1 <= drawn[0].bbox.x1 + 1 for t in shown)
+    legend_bottom = min(axes.get_legend().get_window_extent().y0 for axes in drawn[0].axes if axes.get_legend())
+    assert all(legend_bottom >= axes.bbox.y1 - 2 for axes in drawn[0].axes if axes.lines), "legend on curves"
 
 
 def test_findings_are_marked_where_they_begin(tmp_path):
@@ -92,7 +170,7 @@ def test_findings_are_marked_where_they_begin(tmp_path):
     losses[-1] = np.nan  # the 30th step, at the end of epoch 3
     write_run(tmp_path, "lost", losses=losses, train=[(1.5, 0.5)], test=[(1.6, 0.4)])
     run("analysis/curves.py", "--runs-dir", tmp_path, "--out", tmp_path / "it.svg")
-    assert "<!-- non-finite -->" in (tmp_path / "it.svg").read_text()
+    assert "A: non-finite, step 30" in (tmp_path / "it.svg").read_text()
     write_run(tmp_path, "well", losses=np.linspace(2.3, 1.9, 30), train=[(1.5, 0.5)], test=[(1.6, 0.4)])
     run("analysis/curves.py", "--runs-dir", tmp_path, "--out", tmp_path / "it.svg")
     assert "non-finite" not in (tmp_path / "it.svg").read_text()
@@ -107,7 +185,7 @@ def test_following_ends_with_the_run(tmp_path):
     "args, status, sentence",
     [
         (["nobody"], 1, "nobody: no such run"),
-        (["--out", "picture.doc"], 1, "picture.doc: not a picture format"),
+        (["--out", "it.doc"], 1, "it.doc: not a format that matplotlib writes"),
         (["--wrong"], 2, "unrecognized arguments: --wrong"),
         (["torn"], 1, "steps.csv line 3: expected step,epoch"),
     ],

@@ -1,19 +1,18 @@
 """Logs of a million steps are read and drawn in under 20 s and 1 GB.
 
-Two shorter runs are measured, and what the second takes more is drawn out to a million. It is
-processor time that counts: the clock on the wall also shows what others do on the machine.
+Two shorter runs are measured, and what the second takes more is drawn out to a million. Processor
+time counts: the time on the wall also depends on what else the machine does.
 """
 
 import json
 import subprocess
 import sys
-from itertools import islice
 
 import numpy as np
 import pytest
 from runner import command
 
-from analysis.support import common
+from analysis.support import series
 from core.run import logs, run_folder
 
 pytest.importorskip("resource")  # no such module on Windows
@@ -45,12 +44,18 @@ def write_run(runs_dir, steps: int):
     })  # fmt: skip
     draw = np.random.default_rng(0)
     numbers = map(repr, np.float32(draw.lognormal(sigma=0.1, size=10 * steps)).tolist())  # with all digits, as a run's
+    fractions = map(repr, np.float32(draw.random(steps)).tolist())
     measurements = [step for step in range(1, steps + 1) if step <= 100 or step % 10 == 0]
     epochs = range(1, steps // PER_EPOCH + 1)
     rows = {
-        logs.STEPS: (f"{s},{(s - 1) // PER_EPOCH + 1},{','.join(islice(numbers, 4))}" for s in range(1, steps + 1)),
+        logs.STEPS: (
+            f"{s},{(s - 1) // PER_EPOCH + 1},{next(numbers)},{next(fractions)},{next(numbers)},{next(numbers)}"
+            for s in range(1, steps + 1)
+        ),
         logs.EPOCHS: (f"{e},{e * PER_EPOCH},{1 / e},0.9,{1.1 / e},0.8,0.01,0.02" for e in epochs),
-        logs.LAYERS: (f"{s},{layer},{name},{next(numbers)}" for s in measurements for layer in LAYERS for name in QUANTITIES),
+        logs.LAYERS: (
+            f"{s},{layer},{name},{next(numbers)}" for s in measurements for layer in LAYERS for name in QUANTITIES
+        ),
     }
     for name, lines in rows.items():
         (folder / name).write_text("\n".join([",".join(logs.COLUMNS[name]), *lines, ""]))
@@ -68,8 +73,8 @@ def measured(script: str, folder) -> np.ndarray:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Two runs, the second three times as long."""
-    place = tmp_path_factory.mktemp("runs")
-    return write_run(place, SHORT), write_run(place, LONG)
+    runs_dir = tmp_path_factory.mktemp("runs")
+    return write_run(runs_dir, SHORT), write_run(runs_dir, LONG)
 
 
 @pytest.mark.parametrize(
@@ -86,18 +91,18 @@ def test_a_million_steps_are_drawn_in_time_and_in_memory(folders, script):
 
 
 def test_every_series_comes_back_whole(folders):
-    series = common.layer_series(folders[0])
-    assert list(series) == list(QUANTITIES) and all(list(of) == list(LAYERS) for of in series.values())
+    found = series.layer_series(folders[0])
+    assert list(found) == list(QUANTITIES) and all(list(of) == list(LAYERS) for of in found.values())
     table = logs.read(folders[0], logs.LAYERS)
     here = (table["layer"] == b"conv3") & (table["quantity"] == b"first_order_change")
-    steps, values = series["first_order_change"]["conv3"]
+    steps, values = found["first_order_change"]["conv3"]
     np.testing.assert_array_equal(steps, table["step"][here])
     np.testing.assert_array_equal(values, table["value"][here])
 
 
-def one_after_the_other(values, share: float) -> np.ndarray:
+def one_after_the_other(values, fraction: float) -> np.ndarray:
     """The debiased average as its formula says, a value at a time."""
-    decay = 1 - 1 / max(share * len(values), 1)
+    decay = 1 - 1 / max(fraction * len(values), 1)
     average, weight, line = 0.0, 0.0, np.full(len(values), np.nan)
     for i, value in enumerate(values):
         if np.isfinite(value):
@@ -107,13 +112,13 @@ def one_after_the_other(values, share: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 255, 256, 257, 20_000])
-@pytest.mark.parametrize("share", [0.02, 0.5, 1e-9])
-def test_smoothing_in_blocks_is_smoothing_one_after_the_other(n, share):
+@pytest.mark.parametrize("fraction", [0.02, 0.5, 1e-9])
+def test_smoothing_in_blocks_is_smoothing_one_after_the_other(n, fraction):
     draw = np.random.default_rng(n)
     values = draw.lognormal(size=n)
     values[draw.random(n) < 0.1] = np.nan
     values[: n // 20] = np.inf
-    np.testing.assert_allclose(common.smoothed(values, share), one_after_the_other(values, share), rtol=1e-9)
+    np.testing.assert_allclose(series.smoothed(values, fraction), one_after_the_other(values, fraction), rtol=1e-9)
 
 
 def test_an_envelope_keeps_every_peak_and_a_short_line():
@@ -121,9 +126,9 @@ def test_an_envelope_keeps_every_peak_and_a_short_line():
     y = np.sin(x)
     y[[777, 33_333]] = 9, -7
     y[[778, 40_123]] = np.nan, np.inf
-    short_x, short_y = common.envelope(x, y, columns=100)
+    short_x, short_y = series.envelope(x, y, columns=100)
     assert len(short_x) == 400 and (np.diff(short_x) >= 0).all()
     assert np.nanmax(short_y) == 9 and np.nanmin(short_y) == -7 and np.isfinite(short_y).all()
     assert short_y[0] == y[0] and short_y[-1] == y[-1]
-    same_x, same_y = common.envelope(x[:300], y[:300], columns=100)
+    same_x, same_y = series.envelope(x[:300], y[:300], columns=100)
     assert np.array_equal(same_x, x[:300]) and np.array_equal(same_y, y[:300])
