@@ -32,7 +32,7 @@ def rebuilt(described: list[dict], seed: int, dtype=tf.float32) -> list[Layer]:
             accepted = inspect.signature(layer_class.__init__).parameters
             extra = {name: value for name, value in (("seed", seed), ("dtype", dtype)) if name in accepted}
             layers.append(layer_class(**arguments, **extra))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             name = call.get("name", "?") if isinstance(call, dict) else "?"
             raise ValueError(f"layer '{shown(name)}' of the stored architecture: {shown(error)}") from None
     return layers

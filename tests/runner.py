@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import subprocess
 import sys
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -16,7 +17,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 # A small compiled run on the built-in data: the debug network, 20 steps an epoch. One thread, as the tests' own process
 # has (tests/conftest.py): another number changes the last bits.
-SMALL = ("--recipe", "debug", "--no-eager", "--data", "shapes10", "--threads", "1")
+SMALL = ("--recipe", "debug", "--no-eager", "--data", "shapes10", "--threads", "1", "--kernels", "fast")
 
 EXACT_FILES = (logs.STEPS, logs.EPOCHS, logs.LAYERS, logs.PREDICTIONS)  # the same bytes for the same seed
 
@@ -37,6 +38,22 @@ def run(script: str, *args, status: int = 0, stdin: str = "") -> subprocess.Comp
 def train(runs_dir, name: str, *args, **expected) -> subprocess.CompletedProcess:
     """A small run in a process of its own."""
     return run("train_loop.py", *SMALL, "--batch-size", 500, "--runs-dir", runs_dir, "--run", name, *args, **expected)
+
+
+def start_and_wait(runs_dir, name: str, steps: int, *args) -> subprocess.Popen:
+    """Start a small run in a process; return it once `steps` steps are logged and a checkpoint is there."""
+    process = subprocess.Popen(
+        command("train_loop.py", *SMALL, "--batch-size", 500, "--runs-dir", runs_dir, "--run", name, *args),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    folder, deadline = runs_dir / name, time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (folder / logs.STEPS).exists() and (folder / logs.STEPS).read_text().count("\n") > steps:
+            if checkpoints.newest_first(folder):
+                return process
+        time.sleep(0.01)
+    process.kill()
+    raise AssertionError(f"the run did not get to step {steps}: {process.communicate()}")
 
 
 def train_here(runs_dir, name: str, *args, data=None, prepare=train_loop.prepare, compiled=train_loop.compiled) -> bool:

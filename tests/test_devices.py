@@ -92,23 +92,17 @@ def test_a_gpu_that_is_not_there_is_an_error(gpus, count, wanted):
         choose(wanted)
 
 
-def test_a_run_is_deterministic_on_the_threads_it_was_given():
+def test_a_run_is_deterministic_and_its_micro_batches_divide_the_threads():
+    """(threads, micro-batches) -> threads of one operation, operations at once."""
     code = (
-        "from core import devices; devices.configure(threads=1); tf = devices.import_tensorflow();"
-        "print(tf.config.threading.get_intra_op_parallelism_threads(), tf.config.get_soft_device_placement());"
-        "from tensorflow.python.framework import config; print(config.is_op_determinism_enabled())"
+        "from core import devices; tf = devices.import_tensorflow(); t = tf.config.threading\n"
+        "for given in ((1, 1), (4, 1), (4, 2), (1, 2), (5, 2)):\n"
+        "    devices.configure(*given)\n"
+        "    print(*given, t.get_intra_op_parallelism_threads(), t.get_inter_op_parallelism_threads())\n"
+        "from tensorflow.python.framework import config\n"
+        "print(tf.config.get_soft_device_placement(), config.is_op_determinism_enabled())"
     )
-    assert python(code).stdout.split() == ["1", "True", "True"]
-
-
-@pytest.mark.parametrize(("threads", "micro_batches", "each"), [(4, 1, 4), (4, 2, 2), (1, 2, 1), (5, 2, 2)])
-def test_micro_batches_divide_the_threads(threads, micro_batches, each):
-    code = (
-        f"from core import devices; devices.configure({threads}, {micro_batches});"
-        "t = devices.import_tensorflow().config.threading;"
-        "print(t.get_intra_op_parallelism_threads(), t.get_inter_op_parallelism_threads())"
-    )
-    assert python(code).stdout.split() == [str(each), str(threads)]
+    assert python(code).stdout.splitlines() == ["1 1 1 1", "4 1 4 4", "4 2 2 4", "1 2 1 1", "5 2 2 5", "True True"]
 
 
 @pytest.mark.parametrize(
