@@ -15,11 +15,12 @@ import json
 import os
 import re
 import shutil
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from core.settings.settings import shown
 
 FOLDER, TENSORS, MANIFEST = "checkpoints", "tensors.npz", "manifest.json"
 
@@ -98,8 +99,8 @@ def read(path: Path) -> Checkpoint:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         step, size, digest = int(manifest["step"]), int(manifest["bytes"]), manifest["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path / MANIFEST}: unreadable ({error})") from None
+    except Exception as error:
+        raise CheckpointError(unreadable(path / MANIFEST, error)) from None
     if step != int(path.name[5:]):
         raise CheckpointError(f"{path / MANIFEST}: it is of step {step}, its folder says otherwise")
     try:
@@ -107,8 +108,16 @@ def read(path: Path) -> Checkpoint:
             raise CheckpointError(f"{path / TENSORS}: its bytes are not the ones that were saved")
         with np.load(path / TENSORS, allow_pickle=False) as archive:
             return Checkpoint(step, {name: archive[name] for name in archive.files}, path)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path / TENSORS}: unreadable ({error})") from None
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile, zlib, lzma and NumPy's parser of headers fail in a dozen ways
+        raise CheckpointError(unreadable(path / TENSORS, error)) from None
+
+
+def unreadable(path: Path, error: Exception) -> str:
+    """One line about a file that cannot be read."""
+    reason = shown(str(error).partition("\n")[0]) or type(error).__name__
+    return f"{path}: unreadable ({reason})"
 
 
 def restore(checkpoint: Checkpoint, variables: dict) -> None:
