@@ -70,13 +70,13 @@ def train(images, labels, args, say=print) -> tuple[Airbench, float, int]:
     began = time.perf_counter()
     torch.manual_seed(args.seed)
     version = VERSIONS[args.version]
-    network = version.build()
-    network.whitening.weight.copy_(whitening_kernel(standardized(images[:WHITENING_IMAGES])))
-    network = network.to(memory_format=torch.channels_last).train()
+    network = version.build().to(memory_format=torch.channels_last).train()
     steps_per_epoch = len(images) // args.batch_size
     total = math.ceil(args.epochs * steps_per_epoch)
     last = min(args.steps or total, total)
+    # Before the whitening, as published: lookahead's slow copy starts with the random kernel.
     optimization = version(network, args.batch_size, total, steps_per_epoch)
+    network.whitening.weight.copy_(whitening_kernel(standardized(images[:WHITENING_IMAGES])))
 
     for done, (x, y) in enumerate(batches(images, labels, args.batch_size, last)):
         optimization.set_rates(done)
