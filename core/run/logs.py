@@ -234,6 +234,8 @@ def read(folder: Path, name: str) -> dict[str, np.ndarray]:
         line = 2
         for chunk in chunks(file):
             try:
+                if not chunk.strip():
+                    raise ValueError("empty lines")
                 table = np.atleast_1d(np.loadtxt(io.BytesIO(chunk), delimiter=",", dtype=kinds, comments=None))
             except ValueError:
                 raise LogError(bad_row(path, chunk, kinds, line)) from None
