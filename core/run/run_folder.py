@@ -16,7 +16,7 @@ from pathlib import Path
 
 from core.run import old_names, schema
 from core.run.errors import RunError
-from core.settings.settings import Settings
+from core.settings.settings import Settings, shown
 
 CONFIG = "config.json"
 LATEST = "latest"
@@ -189,7 +189,7 @@ def resumed_settings(folder: Path, invocation) -> Settings:
     if set(stored) != fields:
         odd = sorted(set(stored) ^ fields)[0]
         raise RunError(
-            f"{folder / CONFIG}: its settings are of another version of this project (see '{odd}'); train again"
+            f"{folder / CONFIG}: its settings are of another version of this project (see '{shown(odd)}'); train again"
         )
     settings = Settings(**stored)
     if problems := settings.problems():
