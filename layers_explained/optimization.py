@@ -154,7 +154,7 @@ COMPARISONS = tuple(
         ("momentum", lambda *c: sgd_loops(*c, MOMENTUM), lambda *c: sgd_tensorflow(*c, MOMENTUM),
          lambda core, w: core.SGD([w], MOMENTUM),
          {"heavy ball instead of Nesterov": lambda *c: sgd_numpy(*c, MOMENTUM, nesterov=False),
-          "rate not lowered for momentum": lambda start, c, rates: sgd_numpy(start, c, 2 * rates, MOMENTUM)}, None),
+          "rate four times as large": lambda start, c, rates: sgd_numpy(start, c, 4 * rates, MOMENTUM)}, None),
         ("Adam", adam_loops, adam_tensorflow, lambda core, w: core.Adam([w], BETA1, BETA2, EPSILON),
          {"no bias correction": lambda *c: adam_numpy(*c, corrected=False),
           "t frozen at 1": lambda *c: adam_numpy(*c, time=lambda t: 1)}, None),

@@ -162,7 +162,7 @@ def by_hand():
     print_beside(("1/2 sum (p - q)^2: dL/dp", p - q), ("times dp/dz: dL/dz", squares))
     print_beside(("cross-entropy:     dL/dp", -q / p), ("times dp/dz: dL/dz", cross))
     print("   With cross-entropy the Jacobian cancels: dL/dz = p - q. With squares it stays; the largest gradient is "
-          f"{np.abs(squares).max() / np.abs(cross).max():.2f} of it.")  # fmt: skip
+          f"{np.abs(squares).max() / np.abs(cross).max():.2g} of it.")  # fmt: skip
 
 
 COMPARISONS = (

@@ -1,28 +1,59 @@
-"""What the tests of the essays share: running an essay, and a run folder to show a layer of."""
+"""What the tests of the walkthroughs share: running one, and a run folder to show a layer of."""
 
 import functools
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(PROJECT))
+WALKTHROUGHS = sorted(path.stem for path in (PROJECT / "layers_explained").glob("[a-z]*.py"))
+
+
+def module_of(name):
+    """layers_explained.<name>."""
+    return importlib.import_module(f"layers_explained.{name}")
+
+
+def pytest_generate_tests(metafunc):
+    """A test with the argument `walkthrough` runs once for each of them: it gets the module."""
+    if "walkthrough" in metafunc.fixturenames:
+        metafunc.parametrize("walkthrough", WALKTHROUGHS, indirect=True)
 
 
 @pytest.fixture
-def tell(capsys):
-    """tell(essay_module, "--run", ...) -> (exit status, standard output, standard error), in this process."""
-    from layers_explained.support import walkthrough
+def walkthrough(request):
+    """The module of one walkthrough."""
+    return module_of(request.param)
+
+
+@pytest.fixture
+def main(capsys):
+    """main(module, "--run", ...) -> (exit status, standard output, standard error), in this process."""
 
     def run(module, *args):
         try:
-            status = walkthrough.tell(vars(module), module.figure, module.on_your_network, [str(word) for word in args])
-        except SystemExit as left:
-            status = left.code
+            status = module.WALKTHROUGH.main([str(arg) for arg in args])
+        except SystemExit as exit_:
+            status = exit_.code
         out, err = capsys.readouterr()
         return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def printed(capsys):
+    """printed(module, "by_hand") -> what that section prints."""
+
+    def run(module, section):
+        capsys.readouterr()
+        module.WALKTHROUGH.sections[section][1]()
+        return capsys.readouterr().out
 
     return run
 
@@ -33,18 +64,18 @@ def script():
 
     def run(name, *args, cwd=PROJECT):
         command = [sys.executable, str(PROJECT / "layers_explained" / name), *map(str, args)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
 
     return run
 
 
 @pytest.fixture
 def one_line():
-    """one_line(err, words...): what stands on standard error is one sentence of an essay that has these words."""
+    """one_line(err, words...): standard error is one line of a walkthrough that holds these words."""
 
-    def check(err, *args):
+    def check(err, *words):
         assert err.count("\n") == 1 and ".py: " in err and "Traceback" not in err
-        for word in args:
+        for word in words:
             assert word in err
 
     return check
@@ -52,21 +83,36 @@ def one_line():
 
 @pytest.fixture(scope="session")
 def runs_dir(tmp_path_factory):
-    """A runs folder with a run of each network, on shapes10, at its first weights; `classic` is the latest."""
+    """A runs folder with a run of each kind of network, on shapes10, untrained; `classic` is the latest.
+
+    `light` is an older version's debug network, `gone` one with a network that exists no more.
+    """
     from core import data, devices
-    from core.run import checkpoints
 
     devices.import_tensorflow()
-    from core import model
-    from core.run import run_folder
+    from core.build import build_network, build_optimizer
+    from core.run import checkpoints, run_folder
+    from core.settings.recipes import RECIPES
+    from core.settings.settings import Settings
 
     folder = tmp_path_factory.mktemp("runs")
-    for network in ("debug", "modern", "classic"):
-        run = run_folder.create(folder, network)
-        settings = {"network": network, "data": "shapes10", "data_dir": "", "holdout": False, "seed": 0}
-        run_folder.write_config(run, {"settings": settings, "data": {"name": "shapes10", "title": "shapes10"}})
-        variables = model.CNN(network, model.NETWORKS[network]()).named_variables
-        checkpoints.save(run, 7, {name: variable.numpy() for name, variable in variables.items()}, keep=2)
+    for recipe in ("minute", "modern", "debug", "classic"):
+        settings = Settings(**{**RECIPES[recipe], "recipe": recipe, "data": "shapes10", "precision": "float32"})
+        run = run_folder.create(folder, recipe)
+        run_folder.write_config(run, {"settings": vars(settings), "data": {"name": "shapes10", "title": "shapes10"}})
+        network = build_network(settings)
+        tensors = {name: variable.numpy() for name, variable in network.named_variables.items()}
+        names = [name for name, variable in network.named_variables.items() if variable.trainable]
+        for kind, variables in build_optimizer(settings, network.parameters).state().items():
+            tensors |= {f"{kind}/{name}": variable.numpy() + 0.01 for name, variable in zip(names, variables)}
+        checkpoints.save(run, 7, tensors, keep=2)
+    for name, network, change in (("older", "debug", "conv1/kernel"), ("gone", "speed128", None)):
+        run = run_folder.create(folder, name)
+        config = {"settings": {"network": network, "data": "shapes10"}, "data": {"name": "shapes10", "title": "x"}}
+        run_folder.write_config(run, config)
+        tensors = checkpoints.newest(folder / "debug").tensors
+        checkpoints.save(run, 7, {**tensors, **({change: np.zeros([5, 5, 3, 8])} if change else {})}, keep=1)
+    run_folder.point_latest(folder, "classic")
     load, data.load = data.load, functools.cache(data.load)  # shapes10 takes two seconds to draw: once is enough
     yield folder
     data.load = load

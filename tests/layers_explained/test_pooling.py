@@ -1,4 +1,4 @@
-"""The essay on pooling: its rungs agree, ties and overlaps included, and its gradients are right."""
+"""The walkthrough of pooling: random windows with ties and overlaps, the hand case, windows of one number."""
 
 import re
 
@@ -8,98 +8,48 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from layers_explained import pooling
-from layers_explained.support import checks, walkthrough
+from layers_explained.support import checks
+from layers_explained.support.comparison import Numbers, compiled, forward_and_backward, with_tape
 
 
 @some.composite
 def cases(draw):
     """x, kind, t, size, stride, padding at random; x has few different numbers, so that many tie."""
     n, rows, columns, channels = (draw(some.integers(1, most)) for most in (2, 7, 7, 3))
-    size, stride = draw(some.integers(1, min(rows, columns))), draw(some.integers(1, 4))
-    sizes = size, stride, draw(some.sampled_from(["SAME", "VALID"]))
+    sizes = {"size": draw(some.integers(1, min(rows, columns))), "stride": draw(some.integers(1, 4)),
+             "padding": draw(some.sampled_from(["SAME", "VALID"]))}  # fmt: skip
     random = np.random.default_rng(draw(some.integers(0, 2**32 - 1)))
     x = random.integers(-4, 1, [n, rows, columns, channels]).astype(float)
-    positions = pooling.windows(x, *sizes)[0].shape[:2]
-    return x, draw(some.sampled_from(pooling.KINDS)), random.standard_normal([n, *positions, channels]), *sizes
+    t = random.standard_normal([n, *pooling.windows(x, **sizes)[0].shape[:2], channels])
+    return Numbers({"x": x}, t, {"kind": draw(some.sampled_from(pooling.KINDS)), **sizes})
 
 
-def agree(one, other):
-    for a, b in zip(one, other):
-        assert checks.largest_difference(a, b) <= 1e-10
-
-
-def loops(*case):
-    return pooling.there_and_back(pooling.forward_loops, pooling.backward_loops, *case)
-
-
-def numpy(*case):
-    return pooling.there_and_back(pooling.forward_numpy, pooling.backward_numpy, *case)
-
-
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(cases())
-def test_numpy_equals_the_loops(case):
-    agree(numpy(*case), loops(*case))
+def test_the_implementations_agree(case):
+    loops = forward_and_backward(pooling.forward_loops, pooling.backward_loops, case)
+    for found in (
+        forward_and_backward(pooling.forward_numpy, pooling.backward_numpy, case),
+        with_tape(pooling.forward_tensorflow, case), compiled(pooling.layer, case)(),
+    ):  # fmt: skip
+        assert max(map(checks.largest_difference, found, loops)) <= 1e-10
 
 
 @settings(deadline=None, max_examples=25)
 @given(cases())
-def test_tensorflow_primitives_equal_numpy(case):
-    agree(pooling.tensorflow_primitives(*case), numpy(*case))
+def test_dx_adds_up_to_what_dy_adds_up_to(case):
+    dx = pooling.backward_numpy(case.target, case.point["x"], **case.options)
+    assert dx.sum() == pytest.approx(case.target.sum())
 
 
-@settings(deadline=None, max_examples=15)
-@given(cases())
-def test_the_layer_that_trains_equals_numpy(case):
-    agree(pooling.compiled_layer(*case)(), numpy(*case))
-
-
-@pytest.fixture
-def sizes(monkeypatch):
-    """sizes(3, 1, "SAME"): the essay with that window, on an image of 6 x 5."""
-
-    def change(*values):
-        names = ("KERNEL_SIZE", "STRIDE", "PADDING", "BATCH", "ROWS", "COLUMNS", "CHANNELS")
-        for name, value in zip(names, (*values, 2, 6, 5, 2)):
-            monkeypatch.setattr(pooling, name, value)
-
-    return change
-
-
-WINDOWS = [(2, 2, "VALID"), (2, 1, "VALID"), (3, 2, "SAME"), (3, 1, "SAME"), (2, 3, "SAME")]
-
-
-@pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize("kind", pooling.KINDS)
-@pytest.mark.parametrize("backward", [pooling.backward_loops, pooling.backward_numpy])
-def test_every_entry_of_the_gradient_and_the_taylor_slope(sizes, window, kind, backward):
-    sizes(*window)
-    _, *case = pooling.proof_case(kind, backward)
-    (check,) = checks.check_gradients(*case)
-    assert check.error <= 1e-7 and check.largest > 0.1 and check.holds
-    assert checks.taylor(*case)[2] == pytest.approx(2.00, abs=0.05)
-
-
-def broken_entry(*case):
-    """One entry of dx wrong by a hundred-thousandth of its size."""
-    dx = pooling.backward_numpy(*case)
-    dx[np.unravel_index(np.argmax(np.abs(dx)), dx.shape)] *= 1 + 1e-5
-    return dx
-
-
-@pytest.mark.parametrize("kind", pooling.KINDS)
-@pytest.mark.parametrize("broken", [broken_entry, pooling.whole_backward])
-def test_a_broken_gradient_fails(kind, broken):
-    _, *case = pooling.proof_case(kind, broken)
-    with pytest.raises(walkthrough.Problem, match="does not belong to this forward pass"):
-        checks.prove_gradients(*case, bound=1e-6)
-
-
-@settings(deadline=None, max_examples=25)
-@given(cases())
-def test_what_goes_back_adds_up_to_what_came(case):
-    x, kind, dy, *window = case
-    assert pooling.backward_numpy(x, kind, dy, *window).sum() == pytest.approx(dy.sum())
+@pytest.mark.parametrize("window", [(2, 2, "VALID"), (2, 1, "VALID"), (3, 1, "SAME"), (2, 3, "SAME")])
+def test_every_entry_of_the_gradient_of_other_windows(monkeypatch, window):
+    names = "KERNEL_SIZE", "STRIDE", "PADDING", "ROWS", "COLUMNS", "CHANNELS"
+    for name, value in zip(names, (*window, 6, 5, 2)):
+        monkeypatch.setattr(pooling, name, value)
+    for comparison in pooling.COMPARISONS:
+        _, *case = comparison.checked()
+        assert all(check.passes for check in checks.check_gradients(*case))
 
 
 def test_the_case_done_by_hand():
@@ -109,35 +59,26 @@ def test_the_case_done_by_hand():
     assert dx["average"].tolist() == [[1, 1, -2, -2]] * 2 + [[3, 3, -1, -1]] * 2
 
 
-def test_each_mistake_is_seen_by_the_check_that_should_see_it(capsys):
-    pooling.mistakes()
-    out = capsys.readouterr().out
-    assert len(re.findall(r"gets dL/dy +equal +dL/dx off by|divided +equal +dL/dx off by", out)) == 2
-    first, each = (int(found) for found in re.findall(r"of the equals +(\d+)", out))
-    assert first == 216 < each
+@pytest.mark.parametrize(("kernel", "verdict"), [(3, "wrong"), (1, "right")])
+def test_the_verdict_on_ties_is_computed(printed, monkeypatch, kernel, verdict):
+    """With windows of one number there are no ties, and neither mistake is one."""
+    monkeypatch.setattr(pooling, "KERNEL_SIZE", kernel)
+    out = printed(pooling, "typical_mistakes")
+    assert re.search(rf"to each of the equals +\d+ +{verdict}", out) and re.search(
+        r"first of the equals +216 +right", out
+    )
+    assert out.count("nothing is wrong") == (2 if kernel == 1 else 0)
 
 
-@pytest.mark.parametrize(("run", "layer"), [("debug", "pool1"), ("classic", "pool2"), ("modern", "pool6")])
-def test_on_your_network(tell, runs_dir, tmp_path, run, layer):
-    """The number kept is the layer's, the gradient is the tape's."""
-    args = "--run", run, "--runs-dir", runs_dir, "--layer", layer, "--image", 5, "--out", tmp_path / "f.png"
-    status, out, err = tell(pooling, *args)
-    assert (status, err) == (0, "") and f"{layer}: [1, " in out
-    found = re.findall(r"all together (\S+);  the (?:layer|tape) says (\S+)", out)
-    assert len(found) == 2
-    for own, other in found:
-        assert own == other and float(own) != 0
-
-
-@pytest.mark.parametrize(("constant", "value", "args"), [
+@pytest.mark.parametrize(("constant", "value", "words"), [
     ("KERNEL_SIZE", 13, ["13x13", "12x12 image", "at most 12"]),
     ("STRIDE", 0, ["STRIDE = 0", "1 or above"]),
     ("PADDING", "FULL", ["PADDING = 'FULL'"]),
     ("HAND_X", [[1, 2], [3]], ["HAND_X", "equally long"]),
     ("HAND_DY", [[1, 2, 3]], ["HAND_DY", "twice as many"]),
 ])  # fmt: skip
-def test_a_bad_number_at_the_top_gets_a_sentence(tell, one_line, monkeypatch, constant, value, args):
+def test_a_bad_constant_gets_a_line(main, one_line, monkeypatch, constant, value, words):
     monkeypatch.setattr(pooling, constant, value)
-    status, _, err = tell(pooling)
+    status, _, err = main(pooling)
     assert status == 1
-    one_line(err, *args)
+    one_line(err, *words)

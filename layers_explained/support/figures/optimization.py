@@ -24,14 +24,14 @@ def bowl_and_ravine(walks, schedule, start, bowl, ravine, peaks):
             if name == "ravine":
                 above[2].semilogy(quadratic(w, curvature), color=colour, linewidth=4, label=title)
     drawing.title(above[2], "loss in the ravine, by step")
-    drawing.legend(above[2], loc="lower left")
+    above[0].legend(fontsize=drawing.SMALL, loc="upper right", framealpha=1, edgecolor="white")
     largest = max(ravine)
     for factor, colour in ((0.5, COLOURS[0]), (1.9, COLOURS[2]), (2.05, COLOURS[1])):
         w = walks["gradient descent"](start, ravine, np.full(60, factor / largest))
         below[0].semilogy(quadratic(w, ravine), color=colour, linewidth=4, label=f"rate = {factor:g} / max c")
     drawing.title(below[0], "gradient descent, constant rate")
     drawing.legend(below[0], loc="upper left")
-    below[0].set_ylim(1e-2, 1e5)
+    below[0].set_ylim(1e-2, 1e9)  # room for the legend
     rates = schedule(peaks["gradient descent"])
     for name, values, colour in (
         ("constant rate", np.full(len(rates), rates.max()), COLOURS[1]), ("schedule", rates, COLOURS[0]),
@@ -109,7 +109,7 @@ def on_your_network(trained):
     drawing.heading(figure, f"{layer.name}/kernel after step {step:,}: weights, the updates of one image, the schedule")
     weights, changes, curve = figure.subplots(1, 3)
     for axes, values, text in ((weights, w, "w"), (changes, updates, "updates")):
-        edges = np.linspace(*np.quantile(values, [0.001, 0.999]), 61)
+        edges = np.linspace(-3, 3, 61) * values.std()
         drawing.histogram(axes, values, edges, f"{text}: root mean square {np.sqrt(np.mean(values**2)):.1e}")
         axes.locator_params(axis="x", nbins=3)
     t = np.unique(np.linspace(1, steps, 200).astype(int))
