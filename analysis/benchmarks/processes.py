@@ -1,4 +1,4 @@
-"""Measurements in processes of their own: nothing that one compiled, cached or configured reaches the next."""
+"""Each measurement runs in a process of its own: its compiled functions, caches and settings end with it."""
 
 import os
 import subprocess

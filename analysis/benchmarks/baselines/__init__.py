@@ -1,1 +1,1 @@
-"""Other people's training programs, for comparison: Keras `fit`, a PyTorch loop, airbench94. Nothing else uses them."""
+"""Other people's training programs, for comparison: Keras `fit`, a PyTorch loop, airbench94."""
