@@ -18,8 +18,8 @@ from core.settings.recipes import RECIPES
 from core.settings.settings import WITHOUT_BATCH_NORM, Settings, option, train_images
 
 EXPERIMENTS = Path("runs") / "experiments"
-# What changes no result (kernels: the last bits only); an experiment takes the recipe's.
-NOT_REPEATED = ("kernels", "tensorboard", "diagnostics_budget", "checkpoint_every", "keep_checkpoints")
+# What changes no result; an experiment takes the recipe's.
+NOT_REPEATED = ("tensorboard", "diagnostics_budget", "checkpoint_every", "keep_checkpoints")
 LARGEST_CROP, LARGEST_SEED = 8, 2**31 - 1
 
 
@@ -56,6 +56,8 @@ def again(run: Run, **changes) -> str:
     network, usual_parts = wanted.get("network", RECIPES[recipe].network), RECIPES[recipe].micro_batches
     if network in WITHOUT_BATCH_NORM or (wanted.get("micro_batches") == 1 and not usual_parts):
         wanted.pop("micro_batches", None)
+    if wanted.get("eager"):  # there `auto` means the textbook's
+        wanted.pop("kernels", None)
     # One length: the one that was asked for, else the run's.
     unused = "epochs" if "steps" in changes or ("epochs" not in changes and wanted.get("steps")) else "steps"
     wanted.pop(unused, None)

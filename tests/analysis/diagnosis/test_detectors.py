@@ -487,7 +487,7 @@ def test_one_hard_batch_is_no_spike(tmp_path):
     made = MadeRun()
     made.steps["loss"][500:502] += 3
     assert found_by(tmp_path, made, "spike") is None
-    made = MadeRun()  # a large share of a tiny loss is no spike either
+    made = MadeRun()  # a large fraction of a tiny loss is no spike either
     made.steps["loss"][300:] = 1e-3
     made.steps["loss"][600:610] = 0.1
     assert found_by(tmp_path / "b", made, "spike") is None
@@ -543,7 +543,7 @@ def test_vanishing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "shares, severity, step",
+    "fractions, severity, step",
     [
         ([0.1, 0.49, 0.49, 0.49], None, None),
         ([0.1, 0.1, 0.1, 0.6], None, None),  # one measurement is none
@@ -552,9 +552,9 @@ def test_vanishing(tmp_path):
         ([0.6, 0.6, 0.1, 0.1], None, None),  # they came back to life
     ],
 )
-def test_dying_relu(tmp_path, shares, severity, step):
+def test_dying_relu(tmp_path, fractions, severity, step):
     made = MadeRun(epochs=3)
-    made.layers["dead_channels"]["relu2"] = (np.array([0, 100, 200, 300]), np.array(shares))
+    made.layers["dead_channels"]["relu2"] = (np.array([0, 100, 200, 300]), np.array(fractions))
     found = found_by(tmp_path, made, "dying-relu")
     assert (found and found.severity, found and found.step) == (severity, step)
 

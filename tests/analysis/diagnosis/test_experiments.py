@@ -29,7 +29,8 @@ def written(tmp_path_factory):
 def with_settings(run: Run, settings: Settings) -> Run:
     """The run, as if it had been made with these settings, resolved as core/run/start.py does."""
     data = "cifar10" if settings.data == "auto" else settings.data
-    resolved = {"data": data, "precision": "float32", "kernels": "fast", "micro_batches": settings.micro_batches or 1}
+    resolved = {"data": data, "precision": "float32", "micro_batches": settings.micro_batches or 1}
+    resolved["kernels"] = "textbook" if settings.eager else settings.kernels
     run.config["settings"] = dataclasses.asdict(settings) | resolved
     run.config["data"]["name"] = data
     return run
@@ -59,7 +60,7 @@ GRID = [
          ["--optimizer", "adamw"], ["--optimizer", "adam"], ["--optimizer", "muon"], ["--optimizer", "sgd"],
          ["--flip", "random", "--crop", "8"], ["--flip", "alternating", "--crop", "8", "--label-smoothing", "0.9"],
          ["--batch-size", "50000", "--micro-batches", "2"], ["--data-dir", "my images"], ["--eager"],
-         ["--threads", "1", "--device", "cpu"],
+         ["--threads", "1", "--device", "cpu", "--kernels", "textbook"],
          ["--micro-batches", "1"],         ["--learning-rate", "0.0123456"], ["--weight-decay", "0"]),
     )
     if not (recipe == "debug" and "50000" in more)  # shapes10 has 10,000 images
