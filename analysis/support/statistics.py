@@ -15,10 +15,42 @@ import numpy as np
 
 CONFIDENCE, POWER = 0.95, 0.80
 MOST_FLIPPED = 20  # 2^19 sums are made in a moment; with more pairs the t interval serves
-MEANINGFUL = 0.75  # P(A > B) from which Bouthillier et al. 2021 call a difference meaningful
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)  # Gauss-Legendre quadrature on [-1, 1]
 
 
-# Distributions.
+def points(fraction: float) -> str:
+    """A difference of accuracies in percentage points, with its sign: +1.25."""
+    return f"{100 * fraction:+.2f}".replace("-", "−")
+
+
+def interval(low: float, high: float) -> str:
+    """`95 % interval +0.50 to +2.00`, in percentage points; no difference exceeds 100."""
+    return f"{100 * CONFIDENCE:.0f} % interval {points(max(low, -1))} to {points(min(high, 1))}"
+
+
+def accuracy_in_words(values, n: int) -> str:
+    """The accuracies [k] in [0, 1] of runs of one recipe on n test images: mean, spread and interval, in percent.
+
+    Beside the sample standard deviation stands that of `std_of_test_set`; a factor of two between them is remarked on.
+    """
+    values, mean = np.asarray(values, np.float64), float(np.mean(values))
+    if len(values) == 1:
+        low, high = wilson(mean * n, n)
+        return f"{100 * mean:.2f} %, {100 * CONFIDENCE:.0f} % interval {100 * low:.2f} to {100 * high:.2f} (Wilson)."
+    half, std, alone = t_interval(values)[1], float(sample_std(values)), std_of_test_set(1 - mean, n)
+    remark = ": these seeds may agree by luck" if std < alone / 2 else ""
+    remark = ": these runs differ in quality" if std > 2 * alone else remark
+    return (
+        f"{100 * mean:.2f} % ± {100 * std:.2f} (mean ± standard deviation of {len(values)} seeds), "
+        f"{100 * CONFIDENCE:.0f} % interval of the mean {100 * max(mean - half, 0):.2f} to "
+        f"{100 * min(mean + half, 1):.2f}. {n:,} test images alone give runs a standard deviation of about "
+        f"{100 * alone:.2f}{remark}."
+    )
+
+
+def p_in_words(p: float) -> str:
+    """`p = 0.023`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def t_probability(t: float, df: float) -> float:
@@ -30,15 +62,8 @@ def t_probability(t: float, df: float) -> float:
     if math.isinf(df):
         return math.erf(t / math.sqrt(2))
     angle = math.atan(t / math.sqrt(df))
-    x, weights = gauss_legendre()
-    integral = angle / 2 * float(weights @ np.cos(angle * (x + 1) / 2) ** (df - 1))
+    integral = angle / 2 * float(WEIGHTS @ np.cos(angle * (NODES + 1) / 2) ** (df - 1))
     return 2 * math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(math.pi) * integral
-
-
-@functools.cache
-def gauss_legendre() -> tuple[np.ndarray, np.ndarray]:
-    """The nodes in [-1, 1] and weights of Gauss-Legendre quadrature, 200 of each."""
-    return np.polynomial.legendre.leggauss(200)
 
 
 @functools.cache
@@ -73,9 +98,6 @@ def coin_p(heads: int, tosses: int) -> float:
     return min(1.0, 2 * tail / 2**tosses)
 
 
-# One run.
-
-
 def wilson(correct, n, confidence: float = CONFIDENCE) -> tuple:
     """The interval (low, high) of a fraction of which correct / n was observed; numbers or arrays.
 
@@ -86,9 +108,6 @@ def wilson(correct, n, confidence: float = CONFIDENCE) -> tuple:
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return np.maximum(centre - half, 0), np.minimum(centre + half, 1)
-
-
-# Two networks on the same test images.
 
 
 @dataclass(frozen=True)
@@ -107,6 +126,14 @@ class PairedAnswers:
         """accuracy(A) - accuracy(B)."""
         return (self.only_a - self.only_b) / self.n
 
+    def in_words(self, a: str, b: str) -> str:
+        """The numbers, with the names of A and B."""
+        return (
+            f"Of {self.n:,} images {a} alone predicts {self.only_a:,} correctly and {b} alone {self.only_b:,}. "
+            f"{a} − {b} = {points(self.difference)} points, {interval(self.low, self.high)}; McNemar's exact test: "
+            f"{p_in_words(self.p)}."
+        )
+
 
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray, confidence: float = CONFIDENCE) -> PairedAnswers:
     """McNemar's exact test on bool [n], [n]: whether the same image was predicted correctly by A, by B.
@@ -120,9 +147,6 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray, confidence: float = CO
     z, d = t_quantile((1 + confidence) / 2, math.inf), (only_a - only_b) / (n + 2)
     half = z * math.sqrt(max(only_a + only_b + 1 - (n + 2) * d**2, 0)) / (n + 2)
     return PairedAnswers(only_a, only_b, n, coin_p(only_a, only_a + only_b), d - half, d + half)
-
-
-# Several seeds.
 
 
 def sample_std(values) -> np.ndarray:
@@ -183,7 +207,7 @@ def probability_of_superiority(a, b) -> float:
     """P(A > B): the fraction of all pairs (a_i, b_j) in which a is the larger one; a tie counts half.  [k], [m] ->.
 
     The Mann-Whitney U divided by k m (1947): the probability that one fresh run of A beats one fresh run of B.
-    Bouthillier et al. 2021 call a difference meaningful from 0.75 (MEANINGFUL) on.
+    Bouthillier et al. 2021 call a difference meaningful from 0.75 on.
     """
     apart = np.subtract.outer(np.asarray(a, np.float64), np.asarray(b, np.float64))
     return float(np.mean((apart > 0) + 0.5 * (apart == 0)))
@@ -193,14 +217,29 @@ def probability_of_superiority(a, b) -> float:
 class PairedDifference:
     """A - B over k pairs of runs that share their seed."""
 
-    mean: float
-    half: float  # half-width of the t interval
+    difference: float  # the mean of the k differences
+    half: float  # half-width of its t interval
     std: float  # sample standard deviation of the k differences
     k: int
-    t_p: float  # paired t test
+    p: float  # paired t test
     flip_p: float | None  # sign-flip test; None beyond MOST_FLIPPED pairs
     superiority: float  # P(A > B)
     detectable: float  # see `minimal_detectable`
+
+    def in_words(self, a: str, b: str) -> str:
+        """The numbers, with the names of A and B, and what so few pairs can show."""
+        ends = self.difference - self.half, self.difference + self.half
+        sentence = f"{a} − {b} = {points(self.difference)} points, {interval(*ends)} (t, {self.k} pairs of seeds)"
+        sentence += f", {p_in_words(self.p)}; P({a} > {b}) = {self.superiority:.2f}. "
+        if self.flip_p is not None:
+            smallest = smallest_sign_flip_p(self.k)
+            out_of_reach = ", never below 0.05" if smallest > 1 - CONFIDENCE else ""
+            sentence += f"Exact sign-flip test: {p_in_words(self.flip_p)}; the smallest that {self.k} pairs can give "
+            sentence += f"is {smallest:.2g}{out_of_reach}. "
+        return sentence + (
+            f"With these runs a true difference under {100 * min(self.detectable, 1):.2f} points cannot be seen: it "
+            f"would be missed more than one time in five (power {100 * POWER:.0f} %)."
+        )
 
 
 def paired_difference(a, b, confidence: float = CONFIDENCE) -> PairedDifference:
@@ -212,14 +251,12 @@ def paired_difference(a, b, confidence: float = CONFIDENCE) -> PairedDifference:
     differences = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     (mean, half), std, k = t_interval(differences, confidence), float(sample_std(differences)), len(differences)
     if std > 1e-12:
-        t_p = 1 - t_probability(abs(mean) / (std / math.sqrt(k)), k - 1)
+        p = 1 - t_probability(abs(mean) / (std / math.sqrt(k)), k - 1)
     else:  # all differences are the same number
-        t_p = 0.0 if abs(mean) > 1e-12 else 1.0
+        p = 0.0 if abs(mean) > 1e-12 else 1.0
     flip_p = sign_flip_p(differences) if k <= MOST_FLIPPED else None
-    superiority = probability_of_superiority(a, b)
-    return PairedDifference(
-        float(mean), float(half), std, k, t_p, flip_p, superiority, minimal_detectable(std, k, confidence)
-    )
+    superiority, detectable = probability_of_superiority(a, b), minimal_detectable(std, k, confidence)
+    return PairedDifference(float(mean), float(half), std, k, p, flip_p, superiority, detectable)
 
 
 def minimal_detectable(std: float, k: int, confidence: float = CONFIDENCE, power: float = POWER) -> float:
@@ -230,9 +267,6 @@ def minimal_detectable(std: float, k: int, confidence: float = CONFIDENCE, power
     power it reaches is 0.73 with two pairs, 0.77 with three, 0.78 to 0.80 with more. std itself is an estimate.
     """
     return (t_quantile((1 + confidence) / 2, k - 1) + t_quantile(power, k - 1)) * std / math.sqrt(k)
-
-
-# Several comparisons at once.
 
 
 def holm(p_values) -> np.ndarray:
@@ -246,3 +280,18 @@ def holm(p_values) -> np.ndarray:
     back = np.empty_like(adjusted)
     back[order] = adjusted
     return back
+
+
+def verdicts(compared: list[tuple]) -> list[str]:
+    """For each (name of A, name of B, PairedAnswers or PairedDifference): the numbers, and whether one is better.
+
+    The p-values of several comparisons are corrected.
+    """
+    lines, adjusted = [], holm([result.p for _, _, result in compared])
+    for (a, b, result), p in zip(compared, adjusted):
+        better, worse = (a, b) if result.difference > 0 else (b, a)
+        shown = p <= 1 - CONFIDENCE
+        verdict = f"{better} is better than {worse}" if shown else f"no difference between {a} and {b} is shown"
+        corrected = f" ({p_in_words(p)} corrected for {len(compared)} comparisons, Holm)" if len(compared) > 1 else ""
+        lines += [result.in_words(a, b), f"Verdict: {verdict}{corrected}."]
+    return lines
