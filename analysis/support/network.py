@@ -1,0 +1,49 @@
+"""The network of a run, with the weights of one of its checkpoints, for scripts that ask what it learned."""
+
+import dataclasses
+from pathlib import Path
+
+import tensorflow as tf
+
+from core.build import build_network
+from core.model import CNN
+from core.run import checkpoints, run_folder
+from core.run.checkpoints import Checkpoint, CheckpointError
+from core.run.errors import RunError
+from core.settings.settings import Settings
+
+
+def settings_of(config: dict) -> Settings:
+    """The settings in a run's config.json; a setting that its version did not have yet has its default."""
+    known = {field.name for field in dataclasses.fields(Settings)}
+    return Settings(**{name: value for name, value in config["settings"].items() if name in known})
+
+
+def restored_network(folder: Path, checkpoint: Checkpoint | None = None, dtype=tf.float32) -> CNN:
+    """The network of the run in `folder` after the steps of `checkpoint`, of the newest one for None.
+
+    Every recipe gives the textbook's layers computing in `dtype`: the function that the run trained, up to the
+    rounding of its kernels and its precision. A weight average is in the last checkpoint of its run. Raises RunError
+    or CheckpointError.
+    """
+    folder = Path(folder)
+    checkpoint = checkpoint or checkpoints.newest(folder)
+    config = run_folder.read_config(folder)
+    try:
+        settings = settings_of(config)
+        settings = dataclasses.replace(settings, kernels="textbook", micro_batches=1, precision="float32")
+        if problems := settings.problems():
+            raise ValueError(problems[0])
+        network = build_network(settings, dtype, stored=config)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder / run_folder.CONFIG}: its network cannot be built ({error}); was it edited?") from None
+    for name, variable in network.named_variables.items():
+        found, expected = checkpoint.tensors.get(name), tuple(variable.shape)
+        if found is None or found.shape != expected:
+            what = "no tensor" if found is None else f"{list(found.shape)} for"
+            raise CheckpointError(
+                f"{checkpoint.path}: {what} '{name}', {list(expected)} in the network of {run_folder.CONFIG}: another "
+                "architecture"
+            )
+        variable.assign(found.astype(variable.dtype.as_numpy_dtype))
+    return network
