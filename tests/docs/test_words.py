@@ -18,7 +18,7 @@ WORDS = {
     "measurement": {"text": r"look_at_\w+", "names": "look looks"},
     "arguments": {"text": r"--words"},
     "index, position, folder": {"names": "place places"},
-    "fraction, ratio": {"text": r"zero_share|share (of|=)|share=\S+", "names": "shares"},
+    "fraction, ratio": {"text": r"zero_share|an?( \w+)? share of|share=\S+", "names": "shares"},
     "standard deviation": {"text": r"(?<!standard )deviations?", "names": "deviation deviations"},
     "bias, beta": {"text": r"shift[_ -]rate"},
     "initialization": {"text": r"(zero|large)-start|identity start"},
@@ -51,7 +51,7 @@ WORDS = {
 # Where a word has its real meaning.
 ALLOWED = {
     "core/layers/activation.py": ("(the bend)",),  # the everyday image, once, where the term is introduced
-    "layers_explained/activation.py": ("(the bend)",),
+    "layers_explained/activation.py": ("(the bend between two linear layers)",),
     "docs/layers/activation.md": ("(the bend)",),
     "CONTRIBUTING.md": ("(the bend between two linear layers)",),
     "analysis/benchmarks/pareto_front.py": ("front",),  # the Pareto front itself
