@@ -1,4 +1,4 @@
-"""The loss: how surprised the network is by the right answer."""
+"""The loss: softmax cross-entropy, minus the log of the probability that the network gives to the true class."""
 
 import tensorflow as tf
 
@@ -7,10 +7,10 @@ def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, smoothing: float
     """L[n] = -sum over k of q[n,k] log p[n,k],  p = softmax(z),  q = (1-e) onehot(label) + e/K.
 
     Logits z [N,K] float32 or float64, labels [N] int (0 to K-1), smoothing e in [0, 1) -> L [N].
-    In nats: guessing among ten classes costs ln 10 = 2.3026. Computed from the logits,
+    In nats: chance level among ten classes is ln 10 = 2.3026. Computed from the logits,
     log p[k] = z[k] - m - log sum exp(z - m), so that no probability ever rounds to 0 inside a log.
 
-    Its gradient is the prettiest in the field: dL/dz = p - q.
+    Gradient: dL/dz = p - q.
     """
     classes = logits.shape[-1]
     log_p = tf.nn.log_softmax(logits)  # [N,K]

@@ -23,7 +23,7 @@ def at_step(key: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
 
 
 def normal(key: tf.Tensor, shape, std: float, dtype) -> tf.Tensor:
-    """Draws from N(0, deviation^2). float64 draws are float32's, widened: the same initial weights in both."""
+    """Draws from N(0, std^2). float64 draws are float32's, widened: the same initial weights in both."""
     return tf.cast(std * tf.random.stateless_normal(shape, key, alg=ALGORITHM), dtype)
 
 

@@ -155,8 +155,8 @@ def expect(error: type, reader, *args) -> None:
 def fuzz(inputs: int, seed: int) -> tuple[int, list[str]]:
     """(how many inputs were read, the findings) with `inputs` for every reader."""
     findings, count = [], 0
-    with tempfile.TemporaryDirectory() as place:
-        readers = Readers(Path(place)).readers
+    with tempfile.TemporaryDirectory() as temporary:
+        readers = Readers(Path(temporary)).readers
         for name, read in readers.items():
             for number in range(inputs):
                 chance = random.Random(f"{seed} {name} {number}")  # each input can be made again by itself

@@ -7,7 +7,7 @@ It holds weights, batch-norm statistics and optimizer state after a step; everyt
 function of (seed, step). Plain .npz: NumPy alone opens it, and nothing in it can run.
 
 A checkpoint is written under another name, flushed to the disk and then renamed: it is there completely
-or not at all. There is no "latest" file that could lie: the newest that proves whole is taken.
+or not at all. The newest one that is undamaged is taken.
 """
 
 import hashlib

@@ -126,7 +126,7 @@ class Number:
 
 
 class TinyTraining:
-    """Two weights and a step that depends on both and on its number, in place of core.training.Training."""
+    """Two weights and a step that depends on both and on its number, instead of core.training.Training."""
 
     ends_epoch = Training.ends_epoch
     evaluates_after = Training.evaluates_after
@@ -158,7 +158,7 @@ class TinyTraining:
 
 
 class TinyDiagnostics:
-    """Rows of layers.csv that depend on the weights, in place of core.measure.diagnostics.Diagnostics."""
+    """Rows of layers.csv that depend on the weights, instead of core.measure.diagnostics.Diagnostics."""
 
     def __init__(self, training, compiled):
         self.training, self.intervals = training, {"norms": 1}
@@ -251,19 +251,19 @@ def main(every: int) -> int:
     """Kill, continue, compare; print the counts. Returns the number of kills after which something differs."""
     prepare_tiny()
     failures, kills = [], 0
-    with tempfile.TemporaryDirectory() as place:
-        place = Path(place)
-        status, operations = child(place / "whole", ARGS)
+    with tempfile.TemporaryDirectory() as temporary:
+        temporary = Path(temporary)
+        status, operations = child(temporary / "whole", ARGS)
         assert status == 0, "the run that nobody kills must end well"
-        expected = fingerprint(place / "whole")
-        child(place / "half", (*ARGS, "--stop-at", "3"))
-        shutil.copytree(place / "half", place / "resumed", symlinks=True)
-        _, resumed_operations = child(place / "resumed", ("--resume",))
+        expected = fingerprint(temporary / "whole")
+        child(temporary / "half", (*ARGS, "--stop-at", "3"))
+        shutil.copytree(temporary / "half", temporary / "resumed", symlinks=True)
+        _, resumed_operations = child(temporary / "resumed", ("--resume",))
         for kind, count in (("run", operations), ("resume", resumed_operations)):
             for n in range(1, count + 1, every):
-                runs_dir = place / f"{kind}-{n}"
+                runs_dir = temporary / f"{kind}-{n}"
                 if kind == "resume":
-                    shutil.copytree(place / "half", runs_dir, symlinks=True)
+                    shutil.copytree(temporary / "half", runs_dir, symlinks=True)
                 status, _ = child(runs_dir, ARGS if kind == "run" else ("--resume",), n)
                 assert status == KILLED, (kind, n, status)
                 found = finished(runs_dir)
