@@ -141,7 +141,12 @@ class TinyTraining:
         self.batches.images.value, self.batches.labels.value = data.train_images, data.train_labels
         self.layer_probe = types.SimpleNamespace(names=["conv1"])
         self.network = types.SimpleNamespace(
-            parameter_count=1, flops=lambda: 1, architecture=[], replaced={}, kernel_milliseconds={}, summary=lambda: "tiny"
+            parameter_count=1,
+            flops=lambda: 1,
+            architecture=[],
+            replaced={},
+            kernel_milliseconds={},
+            summary=lambda: "tiny",
         )
 
     def step(self, step):
