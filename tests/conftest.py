@@ -1,5 +1,8 @@
 """What all tests share: a quiet, deterministic TensorFlow, hypothesis that repeats itself, a little data, one run."""
 
+import os
+import tempfile
+
 import pytest
 from hypothesis import settings
 
@@ -7,6 +10,9 @@ from core import devices
 from core.data import DataSet, shapes10
 
 tf = devices.import_tensorflow()
+# What --kernels auto measures here, beside other tests, is worth nothing to the runs of the person at this machine.
+CACHE = tempfile.TemporaryDirectory(prefix="glassbox-cache-")
+os.environ["XDG_CACHE_HOME"] = CACHE.name
 # One thread for each operation, so that pytest's worker processes (Makefile) do not compete for the processors; two
 # operations at once, so that micro-batches can overtake each other. A run with --threads 1 has the same bits.
 devices.configure(threads=2, micro_batches=2)

@@ -1,4 +1,4 @@
-"""The loop itself: one trace, the same losses eager and compiled, flat memory, a debugger that stops on real tensors."""
+"""The loop itself: one trace, the same losses eager and compiled, flat memory, a debugger that stops in train_step."""
 
 import os
 import re
@@ -27,10 +27,10 @@ def test_invocation_defaults_are_the_recipe():
 def test_one_trace_of_each_compiled_function(tmp_path, monkeypatch):
     """Also with a batch that does not divide the data, and evaluation batches of unequal length."""
     monkeypatch.setattr(batches, "EVALUATION_BATCH", 150)  # 400 test images: the last batch is short
-    functions = []
+    functions, original = [], train_loop.compiled
 
     def compiled(*args, **given):
-        functions.append(train_loop.compiled(*args, **given))
+        functions.append(original(*args, **given))
         return functions[-1]
 
     monkeypatch.setattr(train_loop, "compiled", compiled)
@@ -85,8 +85,8 @@ def resident_megabytes() -> float:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc, which is not there")
 def test_memory_is_flat_over_epochs(tmp_path, monkeypatch, small_data):
     """Nothing is kept of a step or an epoch once it is written: more epochs, no more memory."""
-    held, line = [], terminal.epoch_line
-    monkeypatch.setattr(terminal, "epoch_line", lambda *given: (held.append(resident_megabytes()), line(*given)))
+    held, line = [], terminal.evaluation_line
+    monkeypatch.setattr(terminal, "evaluation_line", lambda *given: (held.append(resident_megabytes()), line(*given)))
     train_here(tmp_path, "long", "--batch-size", 100, "--epochs", 60, data=small_data)
     assert len(held) == 60 and np.mean(held[-10:]) < np.mean(held[10:20]) + 10, held
 
@@ -94,8 +94,8 @@ def test_memory_is_flat_over_epochs(tmp_path, monkeypatch, small_data):
 def test_pdb_stops_in_train_step_with_real_tensors(tmp_path):
     """`make debug`, typed by a script: next, print, step into the tape, leave."""
     done = run(
-        "train_loop.py", "--recipe", "debug", "--pdb", "--runs-dir", tmp_path, status=1,
-        stdin="next\np images.shape, images.dtype.name\np int(labels[0]) in range(10)\nnext\nnext\nnext\nnext\n"
+        "train_loop.py", "--recipe", "debug", "--pdb", "--runs-dir", tmp_path,
+        stdin="next\nnext\np images.shape, images.dtype.name\np int(labels[0]) in range(10)\nnext\nnext\nnext\nnext\n"
         "p float(loss) > 0\np logits.numpy().shape\ncontinue\np int(step)\nquit\n",
     )  # fmt: skip
     assert "def train_step" in done.stdout or "train_step()" in done.stdout
@@ -144,9 +144,7 @@ def test_everything_is_on_the_device_that_was_chosen():
         (lambda layers: [*layers, layers[-1]], "network 'debug': two layers share a name"),
     ],
 )
-def test_a_network_that_does_not_fit_is_one_line_before_a_folder_is_made(
-    tmp_path, network, sentence, monkeypatch, capsys
-):
+def test_a_network_that_does_not_fit_makes_no_folder(tmp_path, network, sentence, monkeypatch, capsys):
     """Somebody changed the list in core/model.py."""
     from core import model
 
@@ -155,5 +153,5 @@ def test_a_network_that_does_not_fit_is_one_line_before_a_folder_is_made(
     monkeypatch.setattr("core.run.start.load", lambda *given: fifth_of_shapes10())
     status = train_loop.main(parse(["--recipe", "debug", "--runs-dir", str(tmp_path), "--run", "edited"]))
     err = capsys.readouterr().err
-    assert status == 1 and re.search(f"core/model.py: .*{sentence}", err) and err.count("\n") == 1
+    assert status == 1 and re.search(f"the network cannot be built: .*{sentence}", err) and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == [], "no folder, and `latest` is where it was"

@@ -14,10 +14,10 @@ import train_loop
 from core.run import checkpoints, logs, run_folder
 
 
-def test_twenty_epochs_with_interruptions_are_twenty_epochs(tmp_path):
+def test_nine_epochs_with_interruptions_are_nine_epochs(tmp_path):
     """Stopped mid-epoch by Ctrl-C, at an epoch's end, and by SIGKILL, each time in a process of its own."""
-    length = ("--epochs", 20, "--checkpoint-every", 13)
-    train(tmp_path, "twenty", *length)
+    length = ("--epochs", 9, "--checkpoint-every", 13)
+    train(tmp_path, "nine", *length)
 
     process = start_and_wait(tmp_path, "interrupted", 30, *length)
     process.send_signal(signal.SIGINT)
@@ -42,7 +42,7 @@ def test_twenty_epochs_with_interruptions_are_twenty_epochs(tmp_path):
     assert resumed.wait() == -signal.SIGKILL
 
     run("train_loop.py", "--runs-dir", tmp_path, "--run", "interrupted", "--resume")
-    assert_same_run(tmp_path / "twenty", tmp_path / "interrupted")
+    assert_same_run(tmp_path / "nine", tmp_path / "interrupted")
 
 
 @pytest.fixture(scope="module")

@@ -180,11 +180,11 @@ def test_the_advice_fits_the_two_accuracies(train_accuracy, test_accuracy, image
     assert sentence in terminal.advice(train_accuracy, test_accuracy, images, 10)
 
 
-def test_the_line_of_an_epoch(capsys):
+def test_the_line_of_an_evaluation(capsys):
     data = SimpleNamespace(holdout=False)
     train_evaluation = Evaluation(1.5, 0.5, 0.1, np.eye(10, dtype=int))
-    terminal.epoch_line(3, data, train_evaluation, Evaluation(1.625, 0.4, 0.1, np.eye(10, dtype=int)))
-    terminal.epoch_line(3, SimpleNamespace(holdout=True), train_evaluation, train_evaluation)
+    terminal.evaluation_line("epoch   3", data, train_evaluation, Evaluation(1.625, 0.4, 0.1, np.eye(10, dtype=int)))
+    terminal.evaluation_line("epoch   3", SimpleNamespace(holdout=True), train_evaluation, train_evaluation)
     first, second = capsys.readouterr().out.splitlines()
     assert first == "epoch   3   loss: train 1.500, test 1.625   accuracy: train  50.0 %, test  40.0 %"
     assert "hold-out 1.500" in second and "test" not in second
@@ -197,7 +197,7 @@ def test_the_line_of_an_epoch(capsys):
         (logs.LogError("that line"), "that line"),
         (MemoryError(), "out of memory with --batch-size 100: try half of it"),
         (OSError(28, "No space left on device", "runs/x/steps.csv"), "runs/x/steps.csv: No space left on device; what"),
-        (ValueError("layer 'conv1': expected"), "core/model.py: layer 'conv1': expected"),
+        (ValueError("layer 'conv1': expected"), "the network cannot be built: layer 'conv1': expected"),
         (ValueError("something else"), None),
         (TypeError("a mistake of this project"), None),
     ],
