@@ -8,7 +8,17 @@ import tensorflow as tf
 from gradients import normal
 
 from core.layers import (
-    GELU, AveragePooling, BatchNormalization, Convolution, Dense, Dropout, Flatten, Layer, MaxPooling, ReLU, Softmax,
+    GELU,
+    AveragePooling,
+    BatchNormalization,
+    Convolution,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPooling,
+    ReLU,
+    Softmax,
 )  # fmt: skip
 from core.layers.layer import window_positions
 
