@@ -9,7 +9,7 @@ import numpy as np
 from core import data
 from core.data.data_set import MEAN, STD
 from core.run import checkpoints, run_folder
-from core.settings.settings import NETWORKS, Settings, one_of
+from core.settings.settings import Settings
 from layers_explained.support.comparison import import_tensorflow
 from layers_explained.support.constants import Problem
 
@@ -42,7 +42,7 @@ def find(args, classes: tuple[str, ...]) -> TrainedLayer:
     """
     folder = run_folder.find(args.run or None, Path(args.runs_dir or "runs"))
     config = run_folder.read_config(folder)
-    settings = settings_of(folder, config["settings"])
+    settings = settings_of(config["settings"])
     checkpoint = checkpoints.newest(folder)
     images = data.load(config["data"].get("name", settings.data), settings.data_dir, settings.holdout)
     number = args.image or 0
@@ -71,16 +71,10 @@ def find(args, classes: tuple[str, ...]) -> TrainedLayer:
     )
 
 
-def settings_of(folder: Path, stored: dict) -> Settings:
-    """The settings of a run that decide its network. Raises Problem when this version has no such network."""
+def settings_of(stored: dict) -> Settings:
+    """The settings of a run; those that an older version did not have keep their defaults."""
     known = {field.name for field in dataclasses.fields(Settings)}
-    settings = Settings(**{name: value for name, value in stored.items() if name in known})
-    if settings.network not in NETWORKS:
-        raise Problem(
-            f"{folder.name}: its network '{settings.network}' is of an older version of this project; expected "
-            f"{one_of(settings.network, NETWORKS)}: train it again, or name another run"
-        )
-    return settings
+    return Settings(**{name: value for name, value in stored.items() if name in known})
 
 
 def restored_network(settings: Settings, checkpoint: checkpoints.Checkpoint):

@@ -1,13 +1,17 @@
 """What the tests of the walkthroughs share: running one, and a run folder to show a layer of."""
 
+import dataclasses
 import functools
 import importlib
+import itertools
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(PROJECT))
@@ -81,11 +85,37 @@ def one_line():
     return check
 
 
+@pytest.fixture
+def check_figure(monkeypatch):
+    """check_figure(figure): 16:9, no text under 2.5 % of the height, none outside, none on another."""
+
+    def check(figure):
+        width, height = figure.get_size_inches()
+        assert width / height == pytest.approx(16 / 9)
+        drawn, draw = [], Text.draw
+        monkeypatch.setattr(Text, "draw", lambda text, renderer: (drawn.append(text), draw(text, renderer)))
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        monkeypatch.setattr(Text, "draw", draw)
+        boxes = {}
+        for text in drawn:
+            if text.get_visible() and text.get_text().strip() and id(text) not in boxes:
+                boxes[id(text)] = text.get_text(), text.get_window_extent(canvas.get_renderer())
+                assert text.get_fontsize() >= 0.025 * 72 * height, text.get_text()
+        for name, box in boxes.values():
+            assert min(box.x0, box.y0) > -1 and box.x1 < figure.bbox.x1 + 1 and box.y1 < figure.bbox.y1 + 1, name
+        for (one, a), (other, b) in itertools.combinations(boxes.values(), 2):
+            across, down = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+            assert across < 2 or down < 3, f"{one!r} lies on {other!r}"
+
+    return check
+
+
 @pytest.fixture(scope="session")
 def runs_dir(tmp_path_factory):
     """A runs folder with a run of each kind of network, on shapes10, untrained; `classic` is the latest.
 
-    `light` is an older version's debug network, `gone` one with a network that exists no more.
+    `older` is an older version's debug network, `gone` one with a network that exists no more.
     """
     from core import data, devices
 
@@ -93,11 +123,10 @@ def runs_dir(tmp_path_factory):
     from core.build import build_network, build_optimizer
     from core.run import checkpoints, run_folder
     from core.settings.recipes import RECIPES
-    from core.settings.settings import Settings
 
     folder = tmp_path_factory.mktemp("runs")
     for recipe in ("minute", "modern", "debug", "classic"):
-        settings = Settings(**{**RECIPES[recipe], "recipe": recipe, "data": "shapes10", "precision": "float32"})
+        settings = dataclasses.replace(RECIPES[recipe], data="shapes10", precision="float32")
         run = run_folder.create(folder, recipe)
         run_folder.write_config(run, {"settings": vars(settings), "data": {"name": "shapes10", "title": "shapes10"}})
         network = build_network(settings)

@@ -39,10 +39,8 @@ def test_the_sentence_about_squares_is_computed(printed, monkeypatch):
     assert "the largest gradient is 0.0008 of it" in printed(softmax, "by_hand")
 
 
-def test_a_bar_keeps_its_minus_sign_apart_from_its_name():
+def test_a_bar_keeps_its_minus_sign_apart_from_its_name(check_figure):
     """The number of a negative bar once lay on the name beside it: "triangle14.42" for -14.42."""
-    from test_walkthroughs import check_figure
-
     figure = drawing.new_figure()
     axes = figure.subplots()
     drawing.bars(axes, ["stripes across", "triangle"], [3.0, -14.42], "z", lying=True)

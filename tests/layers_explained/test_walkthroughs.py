@@ -7,8 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
 from layers_explained.support import checks, documents
 from layers_explained.support.comparison import Comparison, forward_and_backward
@@ -100,37 +98,12 @@ def test_numpy_is_enough_but_for_the_comparison(walkthrough):
     assert done.returncode == 0, done.stderr
 
 
-def check_figure(figure):
-    """16:9, no text under 2.5 % of the height, no text on another or outside."""
-    width, height = figure.get_size_inches()
-    assert width / height == pytest.approx(16 / 9)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer, page, boxes = canvas.get_renderer(), figure.bbox, []
-    for text in figure.findobj(Text):
-        box = text.get_window_extent(renderer) if text.get_visible() and text.get_text().strip() else None
-        if box is None or not page.overlaps(box) or (text.axes and not text.axes.axison and text in ticks(text.axes)):
-            continue
-        assert text.get_fontsize() >= 0.025 * 72 * height, text.get_text()
-        assert box.x0 > -1 and box.y0 > -1 and box.x1 < page.x1 + 1 and box.y1 < page.y1 + 1, text.get_text()
-        boxes.append((text.get_text(), box))
-    for i, (one, a) in enumerate(boxes):
-        for other, b in boxes[i + 1 :]:
-            across = min(a.x1, b.x1) - max(a.x0, b.x0)
-            down = min(a.y1, b.y1) - max(a.y0, b.y0)
-            assert across < 3 or down < 3, f"{one!r} lies on {other!r}"
-
-
-def ticks(axes):
-    return [*axes.get_xticklabels(which="both"), *axes.get_yticklabels(which="both")]
-
-
-def test_the_figure_can_be_read_from_the_last_row(walkthrough):
+def test_the_figure_can_be_read_from_the_last_row(check_figure, walkthrough):
     check_figure(walkthrough.WALKTHROUGH.figure())
 
 
 @pytest.mark.parametrize("run", ["debug", "classic", "modern", "minute"])
-def test_on_your_network(main, one_line, runs_dir, tmp_path, monkeypatch, walkthrough, run):
+def test_on_your_network(main, one_line, runs_dir, check_figure, monkeypatch, walkthrough, run):
     """The sums written out term by term are the numbers of the layer and of the tape."""
     drawn = []
     monkeypatch.setattr(documents, "save", lambda figure, path: drawn.append((figure, path)))
