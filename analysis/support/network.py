@@ -28,15 +28,7 @@ def restored_network(folder: Path, checkpoint: Checkpoint | None = None, dtype=t
     """
     folder = Path(folder)
     checkpoint = checkpoint or checkpoints.newest(folder)
-    config = run_folder.read_config(folder)
-    try:
-        settings = settings_of(config)
-        settings = dataclasses.replace(settings, kernels="textbook", micro_batches=1, precision="float32")
-        if problems := settings.problems():
-            raise ValueError(problems[0])
-        network = build_network(settings, dtype, stored=config)
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder / run_folder.CONFIG}: its network cannot be built ({error}); was it edited?") from None
+    network = untrained_network(folder, dtype=dtype)
     for name, variable in network.named_variables.items():
         found, expected = checkpoint.tensors.get(name), tuple(variable.shape)
         if found is None or found.shape != expected:
@@ -47,3 +39,29 @@ def restored_network(folder: Path, checkpoint: Checkpoint | None = None, dtype=t
             )
         variable.assign(found.astype(variable.dtype.as_numpy_dtype))
     return network
+
+
+def class_names_of(config: dict, network: CNN) -> tuple[str, ...]:
+    """The names of the network's classes, from config.json; `class k` where an old version did not write them."""
+    *_, (layer, shape) = network.shapes()
+    names = config["data"].get("class_names", [])
+    return tuple(names[k] if k < len(names) else f"class {k}" for k in range(layer.output_shape(shape)[0]))
+
+
+def untrained_network(folder: Path, seed: int | None = None, dtype=tf.float32) -> CNN:
+    """The same network before its first step, drawn from the run's seed or from another one. Raises RunError.
+
+    The filters of a whitening layer are computed from images, not drawn: here they are random.
+    """
+    folder = Path(folder)
+    config = run_folder.read_config(folder)
+    try:
+        settings = settings_of(config)
+        settings = dataclasses.replace(settings, kernels="textbook", micro_batches=1, precision="float32")
+        if seed is not None:
+            settings = dataclasses.replace(settings, seed=seed)
+        if problems := settings.problems():
+            raise ValueError(problems[0])
+        return build_network(settings, dtype, stored=config)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder / run_folder.CONFIG}: its network cannot be built ({error}); was it edited?") from None
