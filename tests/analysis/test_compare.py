@@ -275,15 +275,11 @@ def test_networks_that_cannot_be_restored_as_they_were(trained, tmp_path, capsys
     older = copied(fast, tmp_path / "older", settings=stored["settings"] | {"lookahead": True})
     compared([trained / "slow", older], tmp_path, capsys)  # its layers are in config.json
     del stored["architecture"]
-    stored["settings"]["lookahead"] = True
+    stored["run"], stored["settings"]["lookahead"] = "older", True
     run_folder.write_config(older, stored)
     with pytest.raises(RunError, match="of another version of this project"):
         compared([trained / "slow", older], tmp_path, capsys)
-    out = capsys.readouterr().out
-    assert (
-        "lookahead: not there (slow), True (older)" in out.replace("(fast)", "(older)")
-        and (tmp_path / "it.png").is_file()
-    )
+    assert "lookahead: not there (slow), True (older)" in capsys.readouterr().out and (tmp_path / "it.png").is_file()
     for path in (edited / checkpoints.FOLDER).glob("step-*/*"):
         path.unlink()
     with pytest.raises(checkpoints.CheckpointError):
