@@ -121,6 +121,8 @@ class Run:
         of_layers = self._series.get(quantity, {})
         # A torn file may lack the last layers of its last step: only steps that all layers have.
         steps = functools.reduce(common_steps, (steps for steps, _ in of_layers.values()), None)
+        # layers.csv may be ahead of steps.csv, which is written after it.
+        steps = None if steps is None else steps[steps <= self.length]
         if steps is None or len(steps) < max(rows, 1):
             if steps is not None and len(steps):
                 raise NotMeasured(f"it takes {quantity} at {rows} steps, the run has it at {len(steps)}")

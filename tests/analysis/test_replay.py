@@ -1,6 +1,5 @@
-"""A step taken again is the step that was logged, bit for bit; and the run it belongs to is only read."""
+"""A step taken again is the step that was logged, bit for bit; and its run is only read."""
 
-import functools
 import io
 import json
 import random
@@ -8,49 +7,46 @@ import shutil
 
 import numpy as np
 import pytest
-from runner import run
+from runner import fifth_of_shapes10, run, train, train_here
 
 import train_loop
 from analysis import replay
-from analysis.support import common
-from core import data
+from analysis.support import batch_figure, batch_result, common, series, step_comparison
+from core.data import cifar10, shapes10
+from core.data.batches import standardize
 from core.run import checkpoints, logs, run_folder
 from core.settings.command_line import parse
 
-SMALL = ("--recipe", "debug", "--no-eager", "--data", "shapes10", "--batch-size", 500, "--epochs", 3)
-SMALL += ("--checkpoint-every", 7)  # 60 steps
+SMALL = ("--batch-size", 500, "--epochs", 15, "--checkpoint-every", 7)  # 60 steps of the debug network
 OFF = ("--diagnostics", "off")
-SHORT = ("--steps", 12, "--batch-size", 32, "--data", "shapes10", "--checkpoint-every", 5)
+SHORT = ("--no-eager", "--steps", 12, "--batch-size", 32, "--data", "shapes10", "--checkpoint-every", 5)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def already_awake():
-    """Draw the pictures of a data set once, leave TensorFlow as tests/conftest.py configured it, draw small sheets."""
+def prepared_process():
+    """Draw the images of a data set once, leave TensorFlow as tests/conftest.py configured it, draw small figures."""
     with pytest.MonkeyPatch.context() as patch:
-        load = functools.cache(data.load)
-        patch.setattr(train_loop, "load_data", load)
-        patch.setattr(replay, "load_data", load)
-        patch.setattr(replay.devices, "configure", lambda threads, pieces=1: None)
-        patch.setattr(replay, "MOST", 3)
-        patch.setattr(replay, "LARGEST", 3)
+        patch.setattr(replay, "load", lambda *given: fifth_of_shapes10())
+        patch.setattr(replay.devices, "configure", lambda threads, micro_batches=1: None)
+        patch.setattr(batch_figure, "MOST", 3)
         yield
 
 
-def train_here(runs_dir, name, *args):
+def train_run(runs_dir, name, *args):
     """A run of train_loop.py, in this process. Returns its folder."""
-    train_loop.train(parse(["--runs-dir", str(runs_dir), "--run", name, *map(str, args)]))
+    train_here(runs_dir, name, *args)
     return runs_dir / name
 
 
 def replay_here(folder, *args):
-    """What `python analysis/replay.py FOLDER ...` does, in this process; SystemExit carries its one line."""
-    common.answer(replay.main, replay.command_line().parse_args([str(folder), *map(str, args)]))
+    """What `python analysis/replay.py FOLDER ...` does, in this process; SystemExit has its one line."""
+    common.answer(replay.main, replay.build_parser().parse_args([str(folder), *map(str, args)]))
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory, already_awake):
+def stopped(tmp_path_factory, prepared_process):
     """A run of sixty steps, stopped at 33."""
-    return train_here(tmp_path_factory.mktemp("stopped"), "small", *SMALL, "--stop-at", 33)
+    return train_run(tmp_path_factory.mktemp("stopped"), "small", *SMALL, "--stop-at", 33)
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +54,12 @@ def small(stopped, tmp_path_factory):
     """The same run, resumed and complete."""
     runs_dir = tmp_path_factory.mktemp("resumed")
     shutil.copytree(stopped, runs_dir / "small")
-    return train_here(runs_dir, "small", "--resume")
+    return train_run(runs_dir, "small", "--resume")
 
 
 @pytest.fixture
 def copy(small, tmp_path):
-    """The same run in a place where a test may spoil it."""
+    """The same run in a folder of its own, which a test may change."""
     return shutil.copytree(small, tmp_path / "copy")
 
 
@@ -77,7 +73,7 @@ def prepared(monkeypatch):
 
 def assert_same_bits(out: str, step: int):
     """Every number of the step, and the sentence."""
-    assert out.count("the same bits") == len(replay.COMPARED) == 4
+    assert out.count("the same bits") == len(step_comparison.COMPARED) == 4
     assert f"Step {step:,} replayed is the step logged, bit for bit." in out
 
 
@@ -91,7 +87,7 @@ def test_of_a_run_that_is_still_to_be_resumed(stopped, capsys):
     replay_here(stopped, "--step", 14)  # which has a checkpoint itself; the one before it counts
     out = capsys.readouterr().out
     assert_same_bits(out, 14)
-    assert "step     14 of 60\nfrom     checkpoint step-00000007 on" in out
+    assert "step     14 of 60\nfrom     checkpoint step-00000012 on" in out
 
 
 @pytest.mark.parametrize(
@@ -99,12 +95,12 @@ def test_of_a_run_that_is_still_to_be_resumed(stopped, capsys):
     [
         ("--recipe", "modern", "--precision", "float32", *SHORT, *OFF),
         ("--recipe", "classic", *SHORT, "--holdout"),
-        ("--recipe", "debug", "--steps", 12, "--checkpoint-every", 5),  # an eager run
+        ("--eager", "--steps", 12, "--batch-size", 8, "--checkpoint-every", 5),
     ],
 )
 def test_dropout_batch_norm_augmentation_and_the_state_after_the_step(args, tmp_path, prepared, capsys):
-    """The look before the step leaves no trace: moving averages and slots end where the run's did."""
-    folder = train_here(tmp_path, "it", *args)
+    """Measuring the batch before the step changes nothing: averages and optimizer state end where the run's did."""
+    folder = train_run(tmp_path, "it", *args)
     prepared.clear()
     replay_here(folder)
     out = capsys.readouterr().out
@@ -116,17 +112,43 @@ def test_dropout_batch_norm_augmentation_and_the_state_after_the_step(args, tmp_
         assert variable.numpy().tobytes() == saved.tensors[name].tobytes(), name
 
 
+@pytest.mark.parametrize("kernels", ["textbook", "fast"])
+def test_in_micro_batches_the_batch_measured_is_the_batch_of_the_step(tmp_path, kernels, prepared, monkeypatch, capsys):
+    """Batch norm normalizes each micro-batch by itself: one pass of the whole batch has other logits."""
+    args = ("--recipe", "minute", "--data", "shapes10", "--no-eager", "--precision", "float32", "--steps", 4)
+    folder = train_run(tmp_path, "it", *args, "--batch-size", 16, "--kernels", kernels, "--checkpoint-every", 2, *OFF)
+    prepared.clear()
+    measured, measure = [], batch_result.measure_batch
+    monkeypatch.setattr(batch_result, "measure_batch", lambda *a: measured.append(measure(*a)) or measured[-1])
+    replay_here(folder, "--step", 3)
+    assert_same_bits(capsys.readouterr().out, 3)
+    network, logged = prepared[0].network, logs.read(folder, logs.STEPS)
+    assert network.micro_batches == 4
+    assert measured[0].losses.mean() == pytest.approx(logged["loss"][2], rel=1e-5)
+    assert np.mean(measured[0].predicted == measured[0].labels) == logged["accuracy"][2]
+    assert measured[0].outputs["norm1a"][1] == pytest.approx(1, abs=0.01), "each micro-batch is normalized"
+
+    # The logits of the layers one after the other are those of the step's own call; those of one pass are not.
+    step = train_loop.tf.constant(4)
+    x = standardize(prepared[0].batches.batch(step)[0])
+    *_, (_, y) = network.outputs(x, training=True, step=step)
+    logits = network(x, training=True, step=step).numpy()
+    np.testing.assert_array_equal(y.numpy(), logits)
+    network.micro_batches = 1
+    assert np.abs(network(x, training=True, step=step).numpy() - logits).max() > 1e-3
+
+
 def test_on_cifar10(tmp_path, capsys):
-    if data.find_cifar10("") is None:
+    if cifar10.find_cifar10("") is None:
         pytest.skip("CIFAR-10 is not on this machine")
-    folder = train_here(tmp_path, "real", "--recipe", "debug", "--no-eager", "--data", "cifar10", "--steps", 4, *OFF)
+    folder = train_run(tmp_path, "real", "--recipe", "debug", "--no-eager", "--data", "cifar10", "--steps", 4, *OFF)
     replay_here(folder, "--step", 3)
     assert_same_bits(capsys.readouterr().out, 3)
 
 
 def test_the_end_of_a_broken_run(tmp_path, capsys):
     with pytest.raises(run_folder.RunError, match="stop being finite at step 2"):
-        train_here(tmp_path, "lost", *SMALL, "--learning-rate", 1e30)
+        train_run(tmp_path, "lost", *SMALL, "--learning-rate", 1e30)
     replay_here(tmp_path / "lost")
     out = capsys.readouterr().out
     assert_same_bits(out, 2)
@@ -137,13 +159,13 @@ def test_uncompiled_it_agrees_up_to_rounding(small, prepared, capsys):
     replay_here(small, "--step", 1, "--eager")
     out = capsys.readouterr().out
     assert "Step 1 uncompiled is the step logged up to rounding" in out
-    assert prepared[0].one_step.experimental_get_tracing_count() == 0, "it was compiled"
+    assert prepared[0].step.experimental_get_tracing_count() == 0, "it was compiled"
     replayed = float(next(line for line in out.splitlines() if line.startswith("loss")).split()[1])
     assert replayed == pytest.approx(logs.read(small, logs.STEPS)["loss"][0], rel=1e-5)
 
 
 def test_a_prompt_in_train_step_with_the_weights_before_the_step(small, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("next\np images.shape\np int(step)\ncontinue\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("next\nnext\np images.shape\np int(step)\ncontinue\n"))
     replay_here(small, "--step", 45, "--pdb")
     out = capsys.readouterr().out
     assert "You are in train_step; the weights are those before step 45." in out and "train_step()" in out
@@ -156,7 +178,7 @@ def test_a_prompt_in_train_step_with_the_weights_before_the_step(small, capsys, 
 
 
 @pytest.mark.parametrize("args", [(), ("--eager",)])
-def test_a_number_in_steps_csv_that_was_doctored_is_noticed(copy, args, capsys):
+def test_an_edited_number_in_steps_csv_is_noticed(copy, args, capsys):
     lines = (copy / logs.STEPS).read_text().splitlines(keepends=True)
     cells = lines[44].split(",")
     cells[2] = logs.written(float(cells[2]) * 1.001)  # the loss of step 44
@@ -165,31 +187,33 @@ def test_a_number_in_steps_csv_that_was_doctored_is_noticed(copy, args, capsys):
     with pytest.raises(SystemExit, match=r"step 44 replayed is not the step logged \(loss .*\); ") as stopped:
         replay_here(copy, "--step", 44, *args)
     assert "\n" not in stopped.value.code and "0e-03 apart" in capsys.readouterr().out
-    assert (copy / "replay-step-44.png").exists(), "the sheet is drawn even so"
+    assert (copy / "replay-step-44.png").exists(), "the figure is drawn even so"
 
 
 def test_the_last_bit_counts(small):
-    logged = {name: 0.5 for name in replay.COMPARED}
+    logged = {name: 0.5 for name in step_comparison.COMPARED}
     settings = parse(["--precision", "float32"]).settings
     other = logged | {"gradient_norm": float(np.nextafter(np.float32(0.5), np.float32(1)))}
-    assert replay.agrees(logged, logged, True, settings) and not replay.agrees(other, logged, True, settings)
-    assert replay.agrees(other, logged, False, settings), "rounding"
-    tipped = logged | {"accuracy": 0.5 + 1 / settings.batch_size}
-    assert replay.agrees(tipped, logged, False, settings)
-    assert not replay.agrees(logged | {"accuracy": 0.5 + 2 / settings.batch_size}, logged, False, settings)
-    assert not replay.agrees(logged | {"loss": np.nan}, logged, False, settings)
+    assert step_comparison.agrees(logged, logged, True, settings) and not step_comparison.agrees(
+        other, logged, True, settings
+    )
+    assert step_comparison.agrees(other, logged, False, settings), "rounding"
+    changed = logged | {"accuracy": 0.5 + 1 / settings.batch_size}
+    assert step_comparison.agrees(changed, logged, False, settings)
+    assert not step_comparison.agrees(logged | {"accuracy": 0.5 + 2 / settings.batch_size}, logged, False, settings)
+    assert not step_comparison.agrees(logged | {"loss": np.nan}, logged, False, settings)
 
 
 def test_reasons_name_what_is_different():
     here = {"tensorflow": "2.21.0", "threads": 2, "git_commit": "a" * 40, "device": "the CPU"}
-    assert replay.reasons(here | {"threads": 4}, here).startswith(
+    assert step_comparison.reasons(here | {"threads": 4}, here).startswith(
         "what differs from config.json: threads (4 then, 2 now); or was"
     )
     other = here | {"git_commit": "b" * 40}
-    assert f"git commit ({'b' * 40} then, {'a' * 40} now)" in replay.reasons(other, here)
-    assert "was the code, config.json, steps.csv or a checkpoint edited?" in replay.reasons(here, here)
+    assert f"git commit ({'b' * 40} then, {'a' * 40} now)" in step_comparison.reasons(other, here)
+    assert "was the code, config.json, steps.csv or a checkpoint edited?" in step_comparison.reasons(here, here)
     edited = here | {"git_commit": "a" * 40 + "+"}
-    assert "files here differ from that commit" in replay.reasons(edited, edited)
+    assert "files here differ from that commit" in step_comparison.reasons(edited, edited)
 
 
 def contents(folder):
@@ -207,59 +231,58 @@ def test_the_run_is_only_read_even_while_somebody_trains_in_it(copy, capsys):
     assert {name: after[name] for name in held} == held and set(held) == set(before)
 
 
-def test_the_sheet(small, tmp_path, prepared, monkeypatch):
-    """One tile a picture, largest loss first, in a PNG of a projector's shape; of the batch that was logged."""
-    drawn, save = [], common.save
-    monkeypatch.setattr(common, "save", lambda drawing, path: drawn.append(drawing) or save(drawing, path))
-    monkeypatch.setattr(replay, "MOST", 8)
-    monkeypatch.setattr(replay, "LARGEST", 20)
-    measurements, look_at = [], replay.look_at
-    monkeypatch.setattr(replay, "look_at", lambda *a: measurements.append(look_at(*a)) or measurements[-1])
-    replay_here(small, "--step", 45, "--out", tmp_path / "sheet.png")
-    content = (tmp_path / "sheet.png").read_bytes()
+def test_the_figure(small, tmp_path, prepared, monkeypatch):
+    """One tile an image, largest loss first, in the shape of a slide; of the batch that was logged."""
+    drawn, save = [], batch_figure.style.save
+    monkeypatch.setattr(batch_figure.style, "save", lambda drawing, path: drawn.append(drawing) or save(drawing, path))
+    monkeypatch.setattr(batch_figure, "MOST", 20)
+    measured, measure = [], batch_result.measure_batch
+    monkeypatch.setattr(batch_result, "measure_batch", lambda *a: measured.append(measure(*a)) or measured[-1])
+    replay_here(small, "--step", 45, "--out", tmp_path / "it.png")
+    content = (tmp_path / "it.png").read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     assert (int.from_bytes(content[16:20]), int.from_bytes(content[20:24])) == (1920, 1080)
-    look, (_, grid) = measurements[0], drawn[0].axes
-    assert look.images.shape == (500, 32, 32, 3) and len(grid.images) == 20
-    order = replay.by_loss(look)
-    assert np.all(np.diff(look.losses[order]) <= 0)
+    result, (_, grid) = measured[0], drawn[0].axes
+    assert result.images.shape == (500, 32, 32, 3) and len(grid.images) == 20
+    order = result.by_loss()
+    assert np.all(np.diff(result.losses[order]) <= 0)
     for tile, i in zip(grid.images, order):
-        np.testing.assert_array_equal(tile.get_array(), look.images[i])
+        np.testing.assert_array_equal(tile.get_array(), result.images[i])
     texts = [text.get_text() for text in grid.texts]
-    assert f"{look.losses.max():.2f}" == texts[0]
+    assert f"{result.losses.max():.2f}" == texts[0]
     logged = logs.read(small, logs.STEPS)
-    assert look.losses.mean() == pytest.approx(logged["loss"][44], rel=1e-5)
-    assert np.mean(look.predicted == look.labels) == pytest.approx(logged["accuracy"][44], abs=1 / 500 + 1e-6)
-    # Every picture of a batch that fits on it.
-    eight = replay.Look(
-        look.images[:8], look.labels[:8], np.array([1, np.nan, 3, 2, 0, 5, 4, 1.5]), look.predicted[:8], {}, {}
+    assert result.losses.mean() == pytest.approx(logged["loss"][44], rel=1e-5)
+    assert np.mean(result.predicted == result.labels) == pytest.approx(logged["accuracy"][44], abs=1 / 500 + 1e-6)
+    # All images of a small batch.
+    eight = batch_result.BatchResult(
+        result.images[:8], result.labels[:8], np.array([1, np.nan, 3, 2, 0, 5, 4, 1.5]), result.predicted[:8], {}, {}
     )
-    replay.draw(eight, data.shapes10.CLASSES, "eight", tmp_path / "eight.png")
+    batch_figure.draw(eight, shapes10.CLASSES, "eight", tmp_path / "eight.png")
     assert [text.get_text() for text in drawn[1].axes[1].texts if text.get_text()[0] in "n012345"] == [
         "nan", "5.00", "4.00", "3.00", "2.00", "1.50", "1.00", "0.00",
     ]  # fmt: skip
 
 
 def test_the_layers_table_is_what_the_run_measured(small, capsys):
-    """Gradient norm and step : weight of step 45 as layers.csv has them; a dense layer's outputs by hand."""
+    """Gradient norm and update-to-weight ratio of step 45 as layers.csv has them; a dense layer's outputs by hand."""
     replay_here(small, "--step", 45)
     lines = capsys.readouterr().out.splitlines()
-    series = common.layer_series(small)
+    measured = series.layer_series(small)
     for layer in ("conv1", "dense1"):
         row = next(line for line in lines if line.startswith(layer)).split()
-        for place, quantity in ((-3, "gradient_norm"), (-2, "weight_norm"), (-1, "update_ratio")):
-            steps, values = series[quantity][layer]
-            assert float(row[place]) == pytest.approx(values[steps == 45][0], rel=0.05), quantity
+        for column, quantity in ((-3, "gradient_norm"), (-2, "weight_norm"), (-1, "update_ratio")):
+            steps, values = measured[quantity][layer]
+            assert float(row[column]) == pytest.approx(values[steps == 45][0], rel=0.05), quantity
     dropped = next(line for line in lines if line.startswith("dropout")).split()
     pooled = next(line for line in lines if line.startswith("pool1")).split()
-    assert float(dropped[3]) > float(pooled[3]) + 5, "in training mode a tenth is silenced"
-    assert replay.described(train_loop.tf.constant([[1.0, -3.0], [0.0, 4.0]])) == pytest.approx(
+    assert float(dropped[3]) > float(pooled[3]) + 5, "in training mode a tenth is dropped"
+    assert batch_result.statistics_of(train_loop.tf.constant([[1.0, -3.0], [0.0, 4.0]])) == pytest.approx(
         (0.5, np.sqrt(6.25), 0.25, 4)
     )
 
 
 def test_a_damaged_checkpoint_costs_only_time(copy, capsys):
-    spoil(copy, "step-00000042")
+    spoil(copy, "step-00000044")
     replay_here(copy, "--step", 45)
     out = capsys.readouterr().out
     assert "passed over: " in out
@@ -309,10 +332,11 @@ def test_bad_use_gets_one_line(copy, change, step, sentence):
     assert "\n" not in stopped.value.code
 
 
-def test_as_a_user_runs_it(small, tmp_path):
-    """A process of its own, which sets threads and determinism itself."""
-    done = run("analysis/replay.py", small, "--step", 45, "--out", tmp_path / "new" / "sheet.svg")
-    assert_same_bits(done.stdout, 45)
-    assert done.stderr == "" and (tmp_path / "new" / "sheet.svg").read_text().startswith("<?xml")
+def test_as_a_user_runs_it(tmp_path):
+    """Processes of their own, which set threads and determinism themselves."""
+    train(tmp_path, "it", "--steps", 5, *OFF)
+    done = run("analysis/replay.py", tmp_path / "it", "--step", 4, "--out", tmp_path / "new" / "it.svg")
+    assert_same_bits(done.stdout, 4)
+    assert done.stderr == "" and (tmp_path / "new" / "it.svg").read_text().startswith("<?xml")
     done = run("analysis/replay.py", "--step", "last", status=2)
     assert "argument --step: invalid int value: 'last'" in done.stderr
