@@ -19,7 +19,7 @@ from core.layers import (
     MaxPooling,
     ReLU,
     Softmax,
-)  # fmt: skip
+)
 from core.layers.layer import window_positions
 
 STEP = tf.constant(3)
