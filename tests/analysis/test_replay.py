@@ -147,12 +147,13 @@ def test_on_cifar10(tmp_path, capsys):
 
 
 def test_the_end_of_a_broken_run(tmp_path, capsys):
-    with pytest.raises(run_folder.RunError, match="stop being finite at step 2"):
-        train_run(tmp_path, "lost", *SMALL, "--learning-rate", 1e30)
+    with pytest.raises(run_folder.RunError, match="stop being finite at step"):
+        train_run(tmp_path, "lost", *SMALL, "--learning-rate", 1e9, "--warmup", 0, "--weight-decay", 1e9)
+    last = int(logs.read(tmp_path / "lost", logs.STEPS)["step"][-1])
     replay_here(tmp_path / "lost")
     out = capsys.readouterr().out
-    assert_same_bits(out, 2)
-    assert "nan" in out and "Not finite: the first output that is not finite is that of layer 'dense1'." in out
+    assert_same_bits(out, last)
+    assert "nan" in out and "Not finite: " in out and "every number of that step is finite" not in out
 
 
 def test_uncompiled_it_agrees_up_to_rounding(small, prepared, capsys):
