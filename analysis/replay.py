@@ -83,7 +83,7 @@ def main(args) -> None:
     recovery.check_same_data(folder, data)
 
     with tf.device(device):
-        training = train_loop.prepare(settings, data, config.get("architecture"))
+        training = train_loop.prepare(settings, data, config)
         saved = [path.name for path in checkpoints.newest_first(folder) if int(path.name[5:]) < step]
         common.say(
             f"run      {folder}/, {data.title}",
