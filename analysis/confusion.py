@@ -15,18 +15,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from analysis.support import batch_figure, common, statistics, style
+from analysis.support import common, statistics, style
 from analysis.support.panels import Panel
-from analysis.support.predictions import Predictions, calibration, error_of_calibrated, predictions_of
+from analysis.support.prediction_images import draw_images
+from analysis.support.predictions import Predictions, calibration, error_of_calibrated, percent, predictions_of
 from analysis.support.run import Run
 from core.run import run_folder
 
-LIGHT = 0.55  # a cell with less colour than this has black numbers
-
-
-def percent(fraction: float) -> str:
-    """`87.8 %`."""
-    return f"{100 * fraction:.1f} %"
+LIGHT = 0.8  # a cell with less colour than this has black numbers
 
 
 def interval(low: float, high: float) -> str:
@@ -140,33 +136,11 @@ def draw_reliability(panel, found: Predictions) -> str:
     return ". ".join(sentences) + "."
 
 
-def draw_images(panel, found: Predictions, order: np.ndarray, second_line) -> None:
-    """Images [n] as tiles, row by row: the confidence in the corner; below the true class and second_line(i)."""
-    panel.axis("off")
-    if not len(order):
-        return
-    columns, side = batch_figure.columns_for(len(order))
-    width = batch_figure.GRID_WIDTH / columns
-    for position, i in enumerate(order):
-        x, y = position % columns * width, position // columns * (side + batch_figure.CAPTION)  # inches
-        colour = batch_figure.RIGHT if found.correct[i] else batch_figure.WRONG
-        panel.imshow(found.images[i], extent=(x, x + side, y + side, y), interpolation="nearest")
-        panel.plot([x, x + side, x + side, x, x], [y, y, y + side, y + side, y], color=colour, linewidth=3)
-        panel.text(
-            x + 0.05, y + 0.05, percent(found.confidence[i]), va="top",
-            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
-        )  # fmt: skip
-        panel.text(x, y + side + 0.04, found.name(found.labels[i]), va="top")
-        panel.text(x, y + side + 0.02 + style.LINE, second_line(i), va="top", color=colour)
-    panel.set(xlim=(-0.05, batch_figure.GRID_WIDTH), ylim=(batch_figure.GRID_HEIGHT, -0.05), aspect="equal")
-    panel.set_anchor("NW")
-
-
 def draw_mistakes(panel, found: Predictions) -> str:
     """The most confident mistakes: the true class, → what was predicted."""
     wrong = np.flatnonzero(~found.correct)
     wrong = wrong[np.argsort(-found.confidence[wrong], kind="stable")]
-    draw_images(panel, found, wrong[: batch_figure.MOST], lambda i: f"→ {found.name(found.predicted[i])}")
+    draw_images(panel, found, wrong, "→", found.predicted)
     if not len(wrong):
         return f"None: all {len(found.labels):,} {found.kind} images are predicted correctly."
     first, median = wrong[0], percent(np.median(found.confidence[wrong]))
@@ -181,19 +155,19 @@ def draw_mistakes(panel, found: Predictions) -> str:
 
 
 def draw_hits(panel, found: Predictions) -> str:
-    """The least confident correct predictions: the class, and the runner-up."""
+    """The least confident correct predictions: the class, and the one with the second largest probability."""
     right = np.flatnonzero(found.correct)
     right = right[np.argsort(found.confidence[right], kind="stable")]
     others = np.where(np.eye(len(found.class_names), dtype=bool)[found.predicted], -1, found.probabilities)
-    runner_up = others.argmax(axis=1)
-    draw_images(panel, found, right[: batch_figure.MOST], lambda i: f"or {found.name(runner_up[i])}")
+    second = others.argmax(axis=1)
+    draw_images(panel, found, right, "or", second)
     if not len(right):
         return f"None: none of the {len(found.labels):,} {found.kind} images is predicted correctly."
     first, below_half = right[0], (found.confidence[right] < 0.5).sum()
     return (
         f"The least confident one is {found.kind} image {first}: {found.name(found.labels[first])} with "
-        f"{percent(found.confidence[first])}, before {found.name(runner_up[first])} with "
-        f"{percent(others[first].max())}. Below 50 % are {below_half:,} of the {len(right):,} correct predictions."
+        f"{percent(found.confidence[first])}, then {found.name(second[first])} with {percent(others[first].max())}. "
+        f"Below 50 % are {below_half:,} of the {len(right):,} correct predictions."
     )
 
 
@@ -212,7 +186,7 @@ NUMBERS, SHEETS = PANELS[:3], PANELS[3:]  # in one figure; one figure each
 
 def draw_numbers(found: Predictions, title: str, out: Path) -> list[str]:
     """The matrix at the left, classes and reliability at the right; returns what they show."""
-    drawing, axes = style.figure(3, 2, heights=[3.8, 3.0, 0.75])
+    drawing, axes = style.figure(3, 2, heights=[3.8, 3.0, 0.95])
     grid = axes[0, 0].get_gridspec()
     grid.set_width_ratios([1.25, 1])
     for unused in (axes[0, 0], axes[1, 0], *axes[2]):

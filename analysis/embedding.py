@@ -123,8 +123,6 @@ def embed(run: Run, checkpoint: checkpoints.Checkpoint, images: np.ndarray) -> t
 
     Raises RunError when the network has none, or when its outputs are not finite.
     """
-    import tensorflow as tf
-
     from analysis.support.network import restored_network
     from core.data import batches
     from core.layers import Dense, Dropout, Flatten
@@ -136,15 +134,13 @@ def embed(run: Run, checkpoint: checkpoints.Checkpoint, images: np.ndarray) -> t
     before = network.layers[: dense[-1]]
     computing = [layer.name for layer in before if not isinstance(layer, (Dropout, Flatten))]  # in evaluation mode
 
-    @tf.function(autograph=False)
-    def features_of(some):
-        x = batches.standardize(some)
+    parts = []
+    for x, _ in batches.in_order(images, np.zeros(len(images), np.int32)):
+        x = batches.standardize(x)
         for layer in before:
             x = layer(x, training=False)
-        return x
-
-    in_order = batches.in_order(images, np.zeros(len(images), np.int32))
-    features = np.concatenate([features_of(some).numpy() for some, _ in in_order]).astype(np.float64)
+        parts.append(x.numpy())
+    features = np.concatenate(parts).astype(np.float64)
     if not np.isfinite(features).all():
         raise RunError(
             f"{checkpoint.path}: the network's outputs are not finite; `analysis/diagnose.py` names the cause"
@@ -209,7 +205,9 @@ def draw(embeddings, plane, labels, names, title: str, conclusion: str, out: Pat
             area.set_ylabel("component 2")
     for unused in [*axes[1:-1].flat[len(embeddings) :], *axes[0], *axes[-1]]:
         unused.set_axis_off()
-    style.legend_above(axes[0, 0], handles)
+    axes[0, 0].legend(
+        handles.values(), handles, loc="center left", bbox_to_anchor=(0, 0.5), ncols=5, borderaxespad=0
+    ).set_in_layout(False)
     drawing.text(0.01, 0.015, style.wrapped(conclusion, style.WIDTH - 0.7), va="bottom", linespacing=1.2)
     drawing.suptitle(title, x=0.01, ha="left")
     style.save(drawing, out)

@@ -13,7 +13,7 @@ from analysis.support.run import Run
 from core.run import checkpoints
 from core.run.errors import RunError
 
-LETTERS = 12  # of a class name in a figure
+LETTERS = 14  # of a class name in a figure: "stripes across" is whole
 TOLERATED = 0.005  # the accuracy here and in epochs.csv may differ by so much: rounding tips a few images
 
 
@@ -60,6 +60,11 @@ class Predictions:
         return [self.name(number) for number in range(len(self.class_names))]
 
 
+def percent(fraction: float) -> str:
+    """`87.8 %`."""
+    return f"{100 * fraction:.1f} %"
+
+
 def calibration(found: Predictions) -> tuple[np.ndarray, float]:
     """(bins [B,3], ECE), both as core/measure/evaluation.py defines them.
 
@@ -94,7 +99,7 @@ def predictions_of(run: Run, data_dir: str = "") -> tuple[int, Predictions]:
     checkpoint = checkpoints.newest(run.folder)  # before anything that takes long
     from core import devices
 
-    tf = devices.import_tensorflow()
+    devices.import_tensorflow()
     from analysis.support.network import restored_network, settings_of
     from core.data import batches
 
@@ -102,12 +107,8 @@ def predictions_of(run: Run, data_dir: str = "") -> tuple[int, Predictions]:
     network, settings = restored_network(run.folder, checkpoint), settings_of(run.config)
     data = data_of(run, data_dir)
 
-    @tf.function(autograph=False)
-    def probabilities(images):
-        return tf.nn.softmax(network(batches.standardize(images), training=False))
-
     in_order = batches.in_order(data.test_images, data.test_labels)
-    found = np.concatenate([probabilities(images).numpy() for images, _ in in_order])
+    found = np.concatenate([network.probabilities(batches.standardize(images)).numpy() for images, _ in in_order])
     if not np.isfinite(found).all():
         raise RunError(
             f"{checkpoint.path}: the network's logits are not finite; `analysis/diagnose.py` names the cause"
