@@ -134,7 +134,7 @@ class View:
 
     def title(self, what: str) -> str:
         """The title of a figure."""
-        return f"{what} ({style.shortened(self.run.name, 24)}, {self.run.data_title})"
+        return f"{what}: {style.shortened(self.run.name, 24)} on {self.run.data_title}"
 
     def untrained(self):
         """The network before its first step; a layer in which nothing is learned (whitening) is the trained one's."""
@@ -193,7 +193,7 @@ def patch_view(view: View):
     is_logit = list(view.fields).index(name) >= list(view.fields).index(output)
 
     def titled(channel: int) -> str:
-        return f"{name}, channel {channel}" + f": the logit of {data.class_names[channel]}" * is_logit
+        return f"{name}, channel {channel}" + f" (logit of {data.class_names[channel]})" * is_logit
 
     what = (
         f"A patch is the receptive field, {field.size}×{field.size} pixels, of the largest output in an image; "
