@@ -83,7 +83,7 @@ def occlusion(network: CNN, x: np.ndarray, classes, square: int = SQUARE, stride
 
 
 def edges(x: np.ndarray) -> np.ndarray:
-    """How fast the brightness changes from pixel to pixel: [N,32,32]. An edge detector, which knows no network."""
+    """How fast the brightness changes from pixel to pixel: [N,32,32]. An edge detector: it does not use the network."""
     down, right = np.gradient(x.mean(axis=-1), axis=(1, 2))
     return np.hypot(down, right)
 
