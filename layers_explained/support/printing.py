@@ -58,8 +58,8 @@ def print_terms(columns: dict[str, np.ndarray], bias: float | None = None, most:
     print("   " + "".join(f"{name:>8}" for name in positions) + f"{one:>14}{other:>14}{'product':>14}")
     largest = np.argsort(-np.abs(product), axis=None, kind="stable")[:most]
     for index in zip(*np.unravel_index(largest, product.shape)):
-        place = "".join(f"{k:8}" for k in index)
-        print(f"   {place}{a[index]:14.6f}{b[index]:14.6f}{product[index]:14.6f}")
+        position = "".join(f"{k:8}" for k in index)
+        print(f"   {position}{a[index]:14.6f}{b[index]:14.6f}{product[index]:14.6f}")
     indent = 8 * len(positions) + 28
     if product.size > len(largest):
         rest = product.sum() - product.flat[largest].sum()

@@ -103,7 +103,7 @@ def test_only_seeds_that_both_have_are_paired(tmp_path, capsys):
     folders = recipe(tmp_path, "wide", (0.5, *ACCURACY_A), seeds=(7, 0, 1, 2))
     folders += recipe(tmp_path, "narrow", ACCURACY_B, momentum=0.5)
     lines = compared(folders, tmp_path, capsys)
-    assert "+2.00 points" in lines[-2] and "3 pairs" in lines[-2] and "deviation of 4 seeds" in lines[2]
+    assert "+2.00 points" in lines[-2] and "3 pairs" in lines[-2] and "standard deviation of 4 seeds" in lines[2]
 
 
 def test_one_recipe(tmp_path, capsys):

@@ -11,7 +11,7 @@ from documents import named, text_files
 # the parts of identifiers: zero_share has the parts zero and share.
 WORDS = {
     "evaluation": {"text": r"exam(s|ine[sd]?|ining|ination)?|exam-mode", "names": "exam exams examine examination"},
-    "image, figure": {"text": r"pictures?|sheets?", "names": "picture pictures sheet sheets"},
+    "image, figure": {"text": r"pictures?", "names": "picture pictures"},
     "micro-batch, chunk": {"text": r"pieces?", "names": "piece pieces"},
     "backward pass": {"text": r"way back|there and back"},
     "activation, nonlinearity": {"text": r"bends?|bend\d\w", "names": "bend bends"},
