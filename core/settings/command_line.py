@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The options in groups. Values stay text here, so that all mistakes can be reported together."""
     parser = Parser(
         prog="train_loop.py",
+        usage="train_loop.py [--run NAME] [--recipe RECIPE] [any setting below, as --name value]",
         description="Train a convolutional network on CIFAR-10 with a hand-written loop.",
         epilog="A run leaves runs/NAME/: config.json, steps.csv, epochs.csv, layers.csv, predictions.csv, timing.csv "
         "and checkpoints/. The defaults in brackets are those of the recipe 'classic'; what is given on the command "
@@ -55,8 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
     for field in dataclasses.fields(Settings):
-        default = {True: "yes", False: "no", "": "none"}.get(field.default, field.default)
-        text = f"{field.metadata['text']} [{default}]".replace("%", "%%")
+        text = f"{field.metadata['text']} [{shown_default(field)}]".replace("%", "%%")
         add = groups[field.metadata["group"]].add_argument
         if field.type is bool:
             add(option(field.name), action=argparse.BooleanOptionalAction, help=text)
@@ -71,6 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
     add = groups["diagnostics"].add_argument
     add("--pdb", action="store_true", help="open the debugger at the first line of train_step, every step [no]")
     return parser
+
+
+def shown_default(field: dataclasses.Field) -> str:
+    """A default as `--help` shows it."""
+    if field.type is bool:
+        return "yes" if field.default else "no"
+    return f"{field.default:g}" if field.type is float else str(field.default) or "none"
 
 
 def parse(arguments: list[str] | None = None) -> Invocation:

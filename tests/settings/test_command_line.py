@@ -192,6 +192,9 @@ def test_help_explains_every_setting_in_groups_with_its_default(capsys):
     for action in build_parser()._actions:
         if action.option_strings[0] != "-h":
             assert action.help.rstrip().endswith("]"), f"{action.option_strings[0]} shows no default"
+    shown = " ".join(text.split())
+    for default in ("a function of the seed and the step [0]", "peak of the schedule [0.04]", "[no]", "fixed [yes]"):
+        assert default in shown
 
 
 def test_an_argument_on_the_command_line_wins_over_the_recipe():
