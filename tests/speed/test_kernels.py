@@ -208,3 +208,10 @@ def test_a_step_of_an_eager_run_stays_in_the_textbook_layers(tmp_path):
     assert in_speed <= {"speed/weight_average.py"}, "its update is called in every run, and does nothing here"
     assert BatchNormalization in classes and Convolution in classes and GELU not in classes
     assert {cls.__module__.rpartition(".")[0] for cls in classes} == {"core.layers"}
+
+
+@pytest.mark.parametrize("network", ["speed64", "airbench94"])
+def test_what_a_network_costs_does_not_depend_on_its_kernels(network):
+    textbook, fast = (build_network(network, precision="bfloat16", kernels=kernels) for kernels in ("textbook", "fast"))
+    assert any("edge skipped" in what for what in fast.replaced.values())
+    assert textbook.flops() == fast.flops() and textbook.parameter_count == fast.parameter_count
