@@ -181,7 +181,7 @@ PANELS = (
     Panel("hits", "Least confident correct predictions", "Which correct predictions have the smallest probability?",
           draw_hits),
 )  # fmt: skip
-NUMBERS, SHEETS = PANELS[:3], PANELS[3:]  # in one figure; one figure each
+NUMBERS, IMAGES = PANELS[:3], PANELS[3:]  # in one figure; one figure each
 
 
 def draw_numbers(found: Predictions, title: str, out: Path) -> list[str]:
@@ -257,7 +257,7 @@ def main(args) -> None:
         conclusions = draw_numbers(found, "Predictions" + of_run, args.out or out)
         common.say(*(f"{panel.title}: {text}" for panel, text in zip(NUMBERS, conclusions)))
         common.say(f"drawn    {args.out or out}")
-    for panel in SHEETS if not args.panel else [panel for panel in PANELS if panel.name == args.panel]:
+    for panel in IMAGES if not args.panel else [panel for panel in PANELS if panel.name == args.panel]:
         path = args.out if args.out and args.panel else named(args.out or out, panel)
         conclusion = draw_slide(found, panel, panel.title + of_run, path)
         common.say(f"{panel.title}: {conclusion}", f"drawn    {path}")

@@ -1,11 +1,11 @@
-"""A sheet of images, each with its true class, the confidence of its prediction, and another class."""
+"""A figure of images, each with its true class, the confidence of its prediction, and another class."""
 
 import numpy as np
 
 from analysis.support import batch_figure, style
 from analysis.support.predictions import Predictions, percent
 
-MOST = 21  # images of a sheet: seven in a row, so that long names of classes fit
+MOST = 21  # images of a figure: seven in a row, so that long names of classes fit
 
 
 def draw_images(panel, found: Predictions, order: np.ndarray, word: str, others: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Confusion, calibration and image sheets: each sentence from its numbers, the numbers those of the run's own log."""
+"""Confusion, calibration and figures of images: each sentence from its numbers, these as the run logged them."""
 
 import json
 import re
@@ -112,7 +112,7 @@ def test_the_error_of_a_calibrated_network_is_what_simulation_gives():
     assert predictions.error_of_calibrated(found) == pytest.approx(np.mean(errors), rel=0.05)
 
 
-def test_the_sheets_are_ordered_by_confidence(monkeypatch):
+def test_the_images_are_ordered_by_confidence(monkeypatch):
     monkeypatch.setattr(prediction_images, "MOST", 3)
     #        cat: right, right, as dog  dog: as cat, right, right  ship: as dog, as dog, right
     found = made([[2, 1, 0], [1, 2, 0], [0, 2, 1]], [0.9, 0.5, 0.8, 0.7, 0.6, 0.99, 0.95, 0.4, 0.45])
