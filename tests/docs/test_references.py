@@ -11,7 +11,7 @@ from documents import PROJECT, code_blocks, code_spans, defines, documents, make
 from core.settings.recipes import RECIPES
 
 HISTORY = "CHANGELOG.md"  # names what is gone
-LINES = {"README.md": 175, "docs/results.md": 130, "docs/speed.md": 180}
+LINES = {"README.md": 180, "docs/results.md": 130, "docs/speed.md": 180}
 PATH = re.compile(r"(?:[\w.-]+/)+[\w.-]*\w\.(?:py|md|csv|png|json)|[\w-]+\.(?:py|md)")
 WRITTEN_BY_A_RUN = ("runs/", "checkpoints/", "figures/")
 EVERY = pytest.mark.parametrize("path", [path for path in documents()[1:]], ids=named)
