@@ -43,8 +43,8 @@ from core.devices import import_tensorflow
 tf = import_tensorflow()
 
 from analysis.support.classifier import Classifier
-from analysis.support.network import class_names_of, restored_network
-from core.run import checkpoints, run_folder
+from analysis.support.network import checkpoint_at, class_names_of, restored_network
+from core.run import run_folder
 from core.run.errors import RunError
 
 
@@ -54,7 +54,7 @@ def main(args) -> None:
     config = run_folder.read_config(folder)
     out = args.out or folder / FOLDER
     check_replaceable(out)
-    checkpoint = checkpoints.newest(folder, args.step)
+    checkpoint = checkpoint_at(folder, args.step)
     network = restored_network(folder, checkpoint)
     classifier = Classifier(network, class_names_of(config, network))
     difference = save(classifier, out)

@@ -54,11 +54,11 @@ tf = devices.import_tensorflow()
 from analysis.support.classifier import network_input
 from analysis.support.energy import TEST_IMAGES, Acceptance, acceptance, energy, foreign_images, signed
 from analysis.support.image_file import ImageError, ImageFile, read_image
-from analysis.support.network import class_names_of, restored_network
+from analysis.support.network import checkpoint_at, class_names_of, restored_network
 from analysis.support.predictions import data_of
 from analysis.support.run import Run
 from core.data.batches import standardize
-from core.run import checkpoints, run_folder
+from core.run import run_folder
 from core.run.errors import RunError
 
 
@@ -80,7 +80,7 @@ class Prediction:
 def main(args) -> None:
     """Read the images, predict, draw, print. Exits with 1 after naming the files that cannot be used."""
     run = Run(run_folder.find(args.run, args.runs_dir))
-    checkpoint = checkpoints.newest(run.folder, args.step)
+    checkpoint = checkpoint_at(run.folder, args.step)
     devices.configure(0)
     files = usable(args.images)
     if files:
@@ -144,7 +144,7 @@ def lines_about(prediction: Prediction, names: tuple[str, ...], accepted: Accept
     file = prediction.file
     height, width = file.pixels.shape[:2]
     return [
-        f"image    {'; '.join([f'{file.path}, {width:,}x{height:,} pixels', *file.notes])}",
+        f"image    {'; '.join([f'{common.one_line(str(file.path))}, {width:,}x{height:,} pixels', *file.notes])}",
         f"         {top}",
         f"         {accepted.verdict(prediction.energy)}",
     ]
@@ -183,7 +183,7 @@ def draw_file(panel, file: ImageFile) -> None:
         side = min(height, width)
         corner = (width - side) // 2, (height - side) // 2
         panel.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=style.ORANGE, linewidth=3, clip_on=False))
-    panel.set_title(style.shortened(file.path.name, 28))
+    panel.set_title(style.shortened(common.one_line(file.path.name), 28))
     panel.set_axis_off()
 
 
@@ -201,7 +201,7 @@ def draw_classes(panel, prediction: Prediction, names: tuple[str, ...], accepted
     panel.invert_yaxis()
     panel.grid(visible=False)
     panel.set_title(f"{'Like' if like else 'Unlike'} the training set", color=style.BLUE if like else style.RED)
-    panel.text(1, 0.03, f"energy {signed(prediction.energy)}", ha="right", transform=panel.transAxes)
+    panel.text(1, 0.08, f"energy {signed(prediction.energy)}", ha="right", transform=panel.transAxes)
 
 
 if __name__ == "__main__":

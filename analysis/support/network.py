@@ -19,6 +19,16 @@ def settings_of(config: dict) -> Settings:
     return Settings(**{name: value for name, value in config["settings"].items() if name in known})
 
 
+def checkpoint_at(folder: Path, step: int | None = None) -> Checkpoint:
+    """The newest undamaged checkpoint of a run, of a step <= `step` if one is given. Raises CheckpointError."""
+    steps = [int(path.name[5:]) for path in reversed(checkpoints.newest_first(folder))]
+    if step is not None and steps and step < steps[0]:
+        raise CheckpointError(
+            f"--step {step}: {folder} has checkpoints from step {steps[0]:,} to step {steps[-1]:,}; choose one of them"
+        )
+    return checkpoints.newest(folder, step)
+
+
 def restored_network(folder: Path, checkpoint: Checkpoint | None = None, dtype=tf.float32) -> CNN:
     """The network of the run in `folder` after the steps of `checkpoint`, of the newest one for None.
 

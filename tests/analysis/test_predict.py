@@ -142,7 +142,7 @@ def test_more_images_make_more_figures(predicted, monkeypatch, tmp_path):
 def test_the_figure(tmp_path):
     """The largest probability stands first; an image above the threshold is called unlike the training set."""
     accepted = predict.Acceptance(-2.0, 400, "test", "others", 0.5)
-    file = ImageFile(predict.Path("cat.png"), noise(900, 1700, 3), ())
+    file = ImageFile(predict.Path("a\n\udcff$b_$.png"), noise(900, 1700, 3), ())
     probabilities = np.array([0.05, 0.6, 0.1, 0.2, 0.02, 0.03])
     for energy, title in ((-3.0, "Like the training set"), (-1.0, "Unlike the training set")):
         prediction = predict.Prediction(file, noise(32, 32, 3), probabilities, energy)
@@ -170,6 +170,13 @@ def test_bad_files_are_a_line_each_and_the_others_are_predicted(predicted, tmp_p
 def test_what_was_done_to_the_file_is_said(predicted):
     grey = np.repeat(noise(40, 40, 1), 3, axis=2)[..., 0]
     assert "40x40 pixels; greyscale: red, green and blue are the same\n" in predicted([grey])[1]
+
+
+def test_a_name_with_a_line_end_stays_on_its_line(predicted, tmp_path):
+    path = tmp_path / "a\n\udcffb.png"
+    Image.fromarray(noise(40, 40, 3)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(path)
+    assert "a\\n\\udcffb.png, 40x40 pixels\n" in predicted([path])[1]
 
 
 def test_a_run_without_checkpoints(predicted, tmp_path):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.support.network import class_names_of, restored_network, settings_of
+from analysis.support.network import checkpoint_at, class_names_of, restored_network, settings_of
 from core.build import build_network
 from core.run import checkpoints, run_folder
 from core.run.checkpoints import CheckpointError
@@ -66,7 +66,15 @@ def test_another_architecture_is_one_line(tmp_path):
     checkpoints.save(folder, 5, tensors, keep=5)
     with pytest.raises(CheckpointError, match="no tensor 'conv1/kernel', "):
         restored_network(folder)
-    assert restored_network(folder, checkpoints.newest(folder, 3)).name == "debug"
+    assert restored_network(folder, checkpoint_at(folder, 3)).name == "debug"
+
+
+def test_the_checkpoint_of_a_step(tmp_path):
+    folder, network = written(tmp_path, Settings(network="debug"))
+    checkpoints.save(folder, 9, {name: variable.numpy() for name, variable in network.named_variables.items()}, keep=5)
+    assert [checkpoint_at(folder, step).step for step in (3, 8, 9, 99, None)] == [3, 3, 9, 9, 9]
+    with pytest.raises(CheckpointError, match=r"--step 2: .* has checkpoints from step 3 to step 9; choose one of"):
+        checkpoint_at(folder, 2)
 
 
 def test_an_edited_config_is_one_line(tmp_path):
