@@ -86,7 +86,7 @@ def fill(run: Run, panels: tuple[Panel, ...], known_lacking: dict[str, str], tit
             continue
         area.set_title(panel.question if slide else panel.title, fontweight="normal" if slide else "bold")
         first, _, rest = conclusion.partition(". ")
-        style.caption(below, conclusion if slide or not rest else first + ".", width - 0.7)
+        style.caption(below, conclusion if slide or not rest else first + ".", width - 1.3)
     for unused in [*axes[1::2].flat[len(panels) :], *axes[2::2].flat[len(panels) :]]:
         unused.set_axis_off()
     drawing.suptitle(title, x=0.01, ha="left")
