@@ -46,7 +46,7 @@ def start_and_wait(runs_dir, name: str, steps: int, *args) -> subprocess.Popen:
         command("train_loop.py", *SMALL, "--batch-size", 500, "--runs-dir", runs_dir, "--run", name, *args),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    folder, deadline = runs_dir / name, time.monotonic() + 120
+    folder, deadline = runs_dir / name, time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         if (folder / logs.STEPS).exists() and (folder / logs.STEPS).read_text().count("\n") > steps:
             if checkpoints.newest_first(folder):
