@@ -3,9 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from core.data import shapes10
 from core.data.cifar10 import PROJECT, download_cifar10, find_cifar10, read_cifar10
 from core.data.data_set import DataError, DataSet
+from core.data.shapes10 import CLASSES, draw
 from core.settings.settings import HOLDOUT_IMAGES
 
 
@@ -33,13 +33,13 @@ def load(name: str = "auto", data_dir: str = "", holdout: bool = False) -> DataS
 
 def load_shapes10(notice: str = "") -> DataSet:
     """The drawn data set: always the same 10,000 training and 2,000 test images."""
-    train_images, train_labels = shapes10.draw(1_000, seed=10)
-    test_images, test_labels = shapes10.draw(200, seed=11)
+    train_images, train_labels = draw(1_000, seed=10)
+    test_images, test_labels = draw(200, seed=11)
     fingerprint = hashlib.sha256()
     for array in (train_images, train_labels, test_images, test_labels):
         fingerprint.update(array.tobytes())
     return DataSet(
-        "shapes10", shapes10.CLASSES, train_images, train_labels, test_images, test_labels,
+        "shapes10", CLASSES, train_images, train_labels, test_images, test_labels,
         fingerprint.hexdigest(), notice=notice,
     )  # fmt: skip
 
