@@ -25,7 +25,7 @@ class MicroBatchedCNN(CNN):
     def __init__(self, name: str, layers: list[Layer], compute_dtype, micro_batches: int):
         super().__init__(name, layers, compute_dtype)
         self.micro_batches = micro_batches
-        self.split_layers = next(i for i, layer in enumerate(layers) if isinstance(layer, Flatten))
+        self.split_layers = next((i for i, layer in enumerate(layers) if isinstance(layer, Flatten)), len(layers))
         for layer in layers[: self.split_layers]:
             if isinstance(layer, Dropout):
                 raise ValueError(f"layer '{layer.name}': dropout before Flatten needs --micro-batches 1")
