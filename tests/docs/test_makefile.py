@@ -19,6 +19,11 @@ esac
 """
 
 
+def outside_make() -> dict[str, str]:
+    """The environment without what `make test` adds to it: a make inside a make prints its folder."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+
+
 @pytest.fixture
 def make(tmp_path):
     """make(*arguments, status) -> the calls of Python that it made, a line each."""
@@ -30,13 +35,12 @@ def make(tmp_path):
     (environment / "bin" / "python").chmod(0o755)
     (environment / ".ready").touch()
     calls = tmp_path / "calls"
-    given = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
 
     def call(*args, status=0):
         calls.write_text("")
         done = subprocess.run(
             ["make", f"VENV={environment}", *args], cwd=PROJECT, capture_output=True, text=True,
-            env=given | {"CALLS": str(calls), "TMPDIR": str(tmp_path)}, timeout=60,
+            env=outside_make() | {"CALLS": str(calls), "TMPDIR": str(tmp_path)}, timeout=60,
         )  # fmt: skip
         assert (done.returncode == 0) == (status == 0), done.stdout + done.stderr
         return calls.read_text().splitlines()
@@ -86,7 +90,7 @@ def test_layers_runs_every_walkthrough(make):
 
 
 def test_the_verbs_are_those_of_the_readme():
-    done = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True)
+    done = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, env=outside_make())
     verbs = [line.rstrip() for line in done.stdout.splitlines()]
     readme = (PROJECT / "README.md").read_text()
     block = readme[readme.index("$ make\n") + len("$ make\n") :].split("```")[0].splitlines()
