@@ -20,8 +20,9 @@ esac
 
 
 def outside_make() -> dict[str, str]:
-    """The environment without what `make test` adds to it: a make inside a make prints its folder."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    """The environment without what `make test ARGS=...` adds to it: a make inside a make would take it over."""
+    added = ("MAKE", "MFLAGS", "ARGS", "RUN")
+    return {name: value for name, value in os.environ.items() if not name.startswith(added)}
 
 
 @pytest.fixture
