@@ -141,7 +141,7 @@ def converted(kind: type, text: str, interval: str = ""):
     if kind is str:
         return text
     wanted = in_words(interval, "a whole number" if kind is int else "a number")
-    if re.fullmatch(r"-?\d+,\d+", text):
+    if kind is float and re.fullmatch(r"-?\d+,\d+", text):
         raise ValueError(f"{wanted}; write {text.replace(',', '.')}")
     try:
         value = kind(text) if len(text) <= 40 else None

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from core.layers import BatchNormalization
 
-SMALLEST_EPSILON = 1.001e-5  # the kernel silently raises anything below it
+SMALLEST_EPSILON = 1.001e-5  # what tf.nn.fused_batch_norm keeps to, because cuDNN requires it
 
 
 class FusedBatchNormalization(BatchNormalization):

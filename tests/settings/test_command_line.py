@@ -26,6 +26,7 @@ WRONG = {
     "--diagnostics-budget some": "--diagnostics-budget some: expected a number, 0 to 100",
     "--learning-rate 0,1": "--learning-rate 0,1: expected a number in (0, 1e9]; write 0.1",
     "--warmup 0,25": "--warmup 0,25: expected a number in [0, 1); write 0.25",
+    "--batch-size 1,5": "--batch-size 1,5: expected a whole number, 1 to 50000",
     # words
     "--device tpu": "--device tpu: expected auto, cpu, gpu or gpu:K",
     "--device gpu:": "--device gpu:: expected auto, cpu, gpu or gpu:K",
