@@ -22,7 +22,7 @@ from core.devices import import_tensorflow
 tf = import_tensorflow()
 
 from core import build, schedules
-from core.data.batches import TRAIN_SUBSET, Batches, in_order, standardize
+from core.data.batches import TRAIN_SUBSET, in_order, standardize
 from core.losses import softmax_cross_entropy
 from core.measure import evaluation
 from core.measure.probes import LayerProbe, step_metrics
@@ -94,7 +94,7 @@ def prepare(settings, data, stored=None):
 
     stored: config.json of a run that is resumed or replayed; its architecture and kernels are taken.
     """
-    batches = Batches(data, settings)
+    batches = build.build_batches(data, settings)
     images = data.train_images[: build.WHITENING_IMAGES]
     network = build.build_network(settings, images=images, stored=stored)
     total_steps = settings.steps or settings.epochs * batches.steps_per_epoch

@@ -5,10 +5,12 @@ import os
 import tensorflow as tf
 
 from core import architecture, model
-from core.data.batches import standardize
+from core.data import DataSet, augmentation
+from core.data.batches import Batches, standardize
 from core.model import CLASSES, CNN, IMAGE_SHAPE
 from core.optimizers import SGD, Adam
 from core.settings.settings import SPEED_NETWORKS
+from core.speed import augmentation as fast_augmentation
 from core.speed import kernels, networks
 from core.speed.measured_kernels import MeasuredChoice
 from core.speed.micro_batches import MicroBatchedCNN
@@ -16,6 +18,11 @@ from core.speed.muon import Muon
 from core.speed.whitening import Whitening
 
 WHITENING_IMAGES = 5_000
+
+
+def build_batches(data: DataSet, settings) -> Batches:
+    """The batches that the settings name, flipped and cropped by the faster functions unless --kernels textbook."""
+    return Batches(data, settings, augmentation if settings.kernels == "textbook" else fast_augmentation)
 
 
 def build_network(settings, dtype=tf.float32, images=None, stored: dict | None = None) -> CNN:

@@ -27,8 +27,11 @@ def standardize(images: tf.Tensor) -> tf.Tensor:
 class Batches:
     """The training set as one uint8 tensor on the device, and the rule that divides it into batches."""
 
-    def __init__(self, data: DataSet, settings):
-        """Raises DataError when a batch would be larger than the training set."""
+    def __init__(self, data: DataSet, settings, augmentation=augmentation):
+        """augmentation: the functions that flip and crop, or core.speed.augmentation, which does the same.
+
+        Raises DataError when a batch would be larger than the training set.
+        """
         count = len(data.train_images)
         if settings.batch_size > count:
             raise DataError(
@@ -38,7 +41,7 @@ class Batches:
         self.labels = tf.constant(data.train_labels)  # [M] int32
         self.count, self.batch_size = count, settings.batch_size
         self.steps_per_epoch = count // settings.batch_size
-        self.flip, self.crop = settings.flip, settings.crop
+        self.flip, self.crop, self.augmentation = settings.flip, settings.crop, augmentation
         self.shuffle_key = random_streams.stream(settings.seed, "shuffle")
         self.flip_key = random_streams.stream(settings.seed, "flip")
         self.crop_key = random_streams.stream(settings.seed, "crop")
@@ -64,11 +67,11 @@ class Batches:
         images, labels = tf.gather(self.images, indices), tf.gather(self.labels, indices)
         if self.flip == "alternating":
             mirrored_first = tf.gather(self.mirrored_first, indices)
-            images = augmentation.alternating_flip(images, mirrored_first, self.epoch(step) - 1)
+            images = self.augmentation.alternating_flip(images, mirrored_first, self.epoch(step) - 1)
         elif self.flip == "random":
-            images = augmentation.random_flip(images, random_streams.at_step(self.flip_key, step))
+            images = self.augmentation.random_flip(images, random_streams.at_step(self.flip_key, step))
         if self.crop:
-            images = augmentation.random_crop(images, random_streams.at_step(self.crop_key, step), self.crop)
+            images = self.augmentation.random_crop(images, random_streams.at_step(self.crop_key, step), self.crop)
         return images, labels
 
 

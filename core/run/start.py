@@ -89,6 +89,7 @@ def write_config(folder, training, diagnostics, compiled, device_name: str, prec
     facts = {
         "device": device_name,
         "precision_reason": precision_reason,
+        "augmentation": batches.augmentation.__name__,
         "steps_per_epoch": batches.steps_per_epoch,
         "total_steps": training.total_steps,
         "diagnostics": {"intervals": diagnostics.intervals, "cost_seconds": costs},

@@ -58,8 +58,8 @@ def milliseconds(candidates: dict[str, Layer], shape: list[int], dtype: tf.DType
             y = layer(x, training=True)
         return [tf.reduce_max(g) for g in tape.gradient(y, [x, layer.kernel])]
 
-    compiled = {
-        name: tf.function(lambda layer=layer: forward_and_backward(layer), autograph=False)
+    compiled = {  # concrete functions: TensorFlow warns of a function that it traces often
+        name: tf.function(lambda layer=layer: forward_and_backward(layer), autograph=False).get_concrete_function()
         for name, layer in candidates.items()
     }
     times = {name: [] for name in candidates}
@@ -69,7 +69,7 @@ def milliseconds(candidates: dict[str, Layer], shape: list[int], dtype: tf.DType
                 continue
             began = time.perf_counter()
             [g.numpy() for g in function()]
-            if turn:  # the first one traces
+            if turn:  # the first one is slower
                 times[name].append(1000 * (time.perf_counter() - began))
     return {name: round(float(np.median(of_candidate)), 3) for name, of_candidate in times.items()}
 

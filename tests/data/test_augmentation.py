@@ -6,12 +6,19 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import random_streams
-from core.data import augmentation
+from core import build, random_streams
+from core.data import augmentation as textbook
 from core.data.batches import Batches
 from core.settings.recipes import RECIPES
+from core.speed import augmentation as fast
 
 KEY = random_streams.stream(0, "test")
+
+
+@pytest.fixture(params=[textbook, fast], ids=["textbook", "fast"], scope="module")
+def augmentation(request):
+    """The textbook's functions, then those of core/speed/: one specification."""
+    return request.param
 
 
 def distinct(count: int, size: int = 8) -> np.ndarray:
@@ -34,7 +41,7 @@ def corner_of(image: np.ndarray, before: np.ndarray, pixels: int) -> tuple[int, 
     return corner
 
 
-def test_random_flip_mirrors_about_half_of_the_images_and_changes_no_other():
+def test_random_flip_mirrors_about_half_of_the_images_and_changes_no_other(augmentation):
     before = distinct(400)
     after = augmentation.random_flip(tf.constant(before), KEY).numpy()
     mirrored = [np.array_equal(a, b[:, ::-1]) for a, b in zip(after, before)]
@@ -44,7 +51,7 @@ def test_random_flip_mirrors_about_half_of_the_images_and_changes_no_other():
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=6))
-def test_mirror_is_its_definition_in_numpy(mirrored):
+def test_mirror_is_its_definition_in_numpy(augmentation, mirrored):
     images = distinct(len(mirrored))
     expected = [image[:, ::-1] if left_right else image for image, left_right in zip(images, mirrored)]
     found = augmentation.mirror(tf.constant(images), tf.constant(mirrored))
@@ -53,7 +60,7 @@ def test_mirror_is_its_definition_in_numpy(mirrored):
 
 
 @given(st.integers(1, 8), st.data())
-def test_random_crop_is_its_definition_in_numpy(pixels, data):
+def test_random_crop_is_its_definition_in_numpy(augmentation, pixels, data):
     """Every corner, drawn by hypothesis in the place of the random stream."""
     side = st.integers(0, 2 * pixels)
     corners = data.draw(st.lists(st.tuples(side, side), min_size=3, max_size=3))
@@ -66,14 +73,14 @@ def test_random_crop_is_its_definition_in_numpy(pixels, data):
 
 
 @given(st.integers(1, 8))
-def test_random_crop_pads_and_cuts_every_image(pixels):
+def test_random_crop_pads_and_cuts_every_image(augmentation, pixels):
     before = distinct(6, size=16)
     after = augmentation.random_crop(tf.constant(before), KEY, pixels).numpy()
     for a, b in zip(after, before):
         corner_of(a, b, pixels)
 
 
-def test_random_crop_takes_every_shift_equally_often_and_image_by_image():
+def test_random_crop_takes_every_shift_equally_often_and_image_by_image(augmentation):
     before = distinct(900)
     after = augmentation.random_crop(tf.constant(before), KEY, 1).numpy()
     corners = [corner_of(a, b, 1) for a, b in zip(after, before)]
@@ -81,7 +88,7 @@ def test_random_crop_takes_every_shift_equally_often_and_image_by_image():
     assert sum(counts) == 900 and min(counts) > 50 and max(counts) < 150  # 100 each, five standard deviations
 
 
-def test_random_crop_by_hand(monkeypatch):
+def test_random_crop_by_hand(augmentation, monkeypatch):
     """One row down, one column to the left: the window starts at row 0, column 2 of the padded image."""
     monkeypatch.setattr(random_streams, "integers", lambda key, shape, limit: tf.constant([[0, 2]]))
     image = tf.reshape(tf.range(1, 10), [1, 3, 3, 1])  # 1 2 3 / 4 5 6 / 7 8 9
@@ -90,15 +97,16 @@ def test_random_crop_by_hand(monkeypatch):
     np.testing.assert_array_equal(augmentation.random_crop(image, KEY, 1)[0, :, :, 0], expected)
 
 
-def test_a_crop_of_no_pixels_changes_nothing():
+def test_a_crop_of_no_pixels_changes_nothing(augmentation):
     before = distinct(5)
     np.testing.assert_array_equal(augmentation.random_crop(tf.constant(before), KEY, 0), before)
 
 
-@pytest.mark.parametrize(
-    "function", [augmentation.random_flip, lambda images, key: augmentation.random_crop(images, key, 2)]
-)
-def test_a_pure_function_of_images_and_key(function):
+@pytest.mark.parametrize("name, pixels", [("random_flip", []), ("random_crop", [2])])
+def test_a_pure_function_of_images_and_key(augmentation, name, pixels):
+    def function(images, key):
+        return getattr(augmentation, name)(images, key, *pixels)
+
     images = tf.constant(distinct(40))
     once = function(images, KEY)
     assert once.dtype == tf.uint8 and once.shape == images.shape
@@ -108,10 +116,10 @@ def test_a_pure_function_of_images_and_key(function):
     np.testing.assert_array_equal(tf.function(function, signature, autograph=False)(images, KEY), once)
 
 
-def test_alternating_flip_shows_every_image_both_ways(small_data):
+def test_alternating_flip_shows_every_image_both_ways(augmentation, small_data):
     """Over two epochs each image is seen once as it is and once mirrored, whichever came first."""
     settings = replace(RECIPES["debug"], batch_size=50, flip="alternating")
-    batches = Batches(small_data, settings)
+    batches = Batches(small_data, settings, augmentation)
     seen = {}
     for step in range(1, 17):  # four epochs of four steps
         images, _ = batches.batch(tf.constant(step))
@@ -125,3 +133,19 @@ def test_alternating_flip_shows_every_image_both_ways(small_data):
         assert (one == image).all() or (two == image).all()
         mirrored_first += not (one == image).all()
     assert 60 < mirrored_first < 140, "about half of them begin mirrored"
+
+
+@pytest.mark.parametrize("flip, crop", [("random", 2), ("alternating", 8), ("none", 1)])
+def test_the_faster_functions_give_the_same_batches_to_the_byte(small_data, flip, crop):
+    settings = replace(RECIPES["debug"], batch_size=50, flip=flip, crop=crop)
+    for step in (1, 6, 11):
+        images = [Batches(small_data, settings, used).batch(tf.constant(step))[0].numpy() for used in (textbook, fast)]
+        np.testing.assert_array_equal(*images)
+
+
+def test_a_run_names_the_functions_it_was_built_with(small_data):
+    named = {
+        kernels: build.build_batches(small_data, replace(RECIPES["debug"], kernels=kernels)).augmentation
+        for kernels in ("textbook", "fast", "auto")
+    }
+    assert named == {"textbook": textbook, "fast": fast, "auto": fast}
