@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.settings.recipes import OPTIMIZER_DEFAULTS, RECIPES
-from core.settings.settings import GROUPS, SPEED_NETWORKS, Settings, in_words, inside, one_of, option, shown
+from core.settings.settings import (
+    GROUPS, PLAIN_SETTINGS, SPEED_NETWORKS, Settings, in_words, inside, one_of, option, shown,
+)  # fmt: skip
 
 # What people write elsewhere, and what it is called here.
 SYNONYMS = {
@@ -17,7 +19,6 @@ SYNONYMS = {
     "--gpu": "--device gpu", "--cpu": "--device cpu", "--wd": "--weight-decay", "--decay": "--weight-decay",
     "--name": "--run", "--model": "--network", "--arch": "--network", "--opt": "--optimizer", "--epoch": "--epochs",
     "--augment": "--flip random --crop 2", "--output": "--runs-dir", "--debug": "--recipe debug --pdb",
-    "--dropout": "the rate of the Dropout layer in core/model.py",
 }  # fmt: skip
 
 
@@ -53,6 +54,10 @@ def build_parser() -> argparse.ArgumentParser:
         "and checkpoints/. The defaults in brackets are those of the recipe 'classic'; what is given on the command "
         "line replaces the recipe's value.",
         allow_abbrev=False,
+    )
+    # argparse takes -1e-9 and -inf for options; they are values, and the answer to them is the range of the setting.
+    parser._negative_number_matcher = re.compile(
+        r"^-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$|^-inf(inity)?$|^-nan$", re.IGNORECASE
     )
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
     for field in dataclasses.fields(Settings):
@@ -178,8 +183,12 @@ def without_effect(settings: Settings, given: dict) -> list[str]:
     """A sentence for each setting on the command line that would change nothing: such an experiment misleads."""
     momentum_user = None if settings.optimizer in ("sgd", "muon") else "sgd and muon have"
     speed_network = None if settings.network in SPEED_NETWORKS else "the speed networks have"
+    plain = None if settings.network == "plain" else "--network plain has"
     unused = {
-        **dict.fromkeys(("activation", "whitening_init"), speed_network),
+        "whitening_init": speed_network,
+        "activation": speed_network and plain and "--network plain and the speed networks have",
+        **dict.fromkeys(PLAIN_SETTINGS, plain),
+        "dense_units": plain or (None if settings.head == "dense" else "--head dense has"),
         "momentum": momentum_user,
         "muon_rate": None if settings.optimizer == "muon" else "--optimizer muon has",
     }

@@ -10,10 +10,17 @@ import re
 from dataclasses import dataclass
 
 SPEED_NETWORKS = ("speed64", "speed192", "airbench94")  # core/speed/networks.py: one builder, three widths
-NETWORKS = ("classic", "modern", "debug", *SPEED_NETWORKS)  # the first three: core/model.py
+NETWORKS = ("classic", "modern", "debug", "plain", *SPEED_NETWORKS)  # the first three: core/model.py
 WITHOUT_BATCH_NORM = ("classic",)  # every image passes the network independently of its batch
 OPTIMIZERS = ("sgd", "adam", "adamw", "muon")
-ACTIVATIONS = ("relu", "gelu")
+ACTIVATIONS = ("relu", "leaky_relu", "gelu", "sigmoid", "none")  # core/layers/activation.py
+POOLINGS = ("max", "average", "stride")
+HEADS = ("dense", "average")
+INITIALIZATIONS = ("he", "glorot", "small", "large")
+# The settings that core/variants.py builds the network `plain` from.
+PLAIN_SETTINGS = (
+    "width", "depth", "kernel_size", "pooling", "batch_norm", "dropout", "head", "dense_units", "initialization",
+)  # fmt: skip
 FLIPS = ("none", "random", "alternating")
 DATA_SETS = ("auto", "cifar10", "shapes10")
 DIAGNOSTICS = ("off", "light", "full")  # core/measure/diagnostics.py
@@ -45,12 +52,35 @@ class Settings:
     holdout: bool = setting(
         False, "train on 9/10 of the training images and evaluate on the other tenth: for choosing settings", "data"
     )
+    train_images: int = setting(
+        0, "train on only the first so many of the training images; 0: on all", "data", interval="[0, 50000]"
+    )
 
     # Network.
     recipe: str = setting("classic", "a named set of settings: classic, modern, minute, five, fast or debug", "network")
-    network: str = setting("classic", "the architecture: core/model.py, core/speed/networks.py", "network", NETWORKS)
-    activation: str = setting("relu", "the activation of the speed networks", "network", ACTIVATIONS)
+    network: str = setting("classic", "the architecture: core/model.py, variants.py, speed/networks.py", "network", NETWORKS)
+    activation: str = setting("relu", "of the network plain and of the speed networks", "network", ACTIVATIONS)
     whitening_init: bool = setting(True, "speed networks: compute the first layer from the images, fixed", "network")
+    width: int = setting(
+        32, "plain: channels of the first block; the second has two, the third four times as many", "network",
+        interval="[1, 1024]",
+    )  # fmt: skip
+    depth: int = setting(1, "plain: convolutions in each of the three blocks", "network", interval="[1, 8]")
+    kernel_size: int = setting(3, "plain: rows and columns of a convolution's kernel", "network", interval="[1, 9]")
+    pooling: str = setting(
+        "max", "plain: how a block halves rows and columns; stride: by its last convolution", "network", POOLINGS
+    )
+    batch_norm: bool = setting(False, "plain: batch normalization after every convolution", "network")
+    dropout: float = setting(0.4, "plain: the rate of the dropout before the last layer", "network",
+                             interval="[0, 1)")  # fmt: skip
+    head: str = setting(
+        "dense", "plain: two dense layers, or average: global average pooling and one dense layer", "network", HEADS
+    )
+    dense_units: int = setting(128, "plain: outputs of the first dense layer", "network", interval="[1, 65536]")
+    initialization: str = setting(
+        "he", "plain: the variance of the initial weights; small, large: a tenth and three times He's standard "
+        "deviation", "network", INITIALIZATIONS,
+    )  # fmt: skip
 
     # Optimization.
     epochs: int = setting(7, "passes over the training images", "optimization", interval="[1, 100000]")
@@ -161,6 +191,9 @@ class Settings:
             found.append(f"--weight-decay {self.weight_decay:g}: adam has none; use --optimizer adamw")
         # `auto` may still turn out to be shapes10; then the data set itself checks again.
         available = train_images("cifar10" if self.data == "auto" else self.data, self.holdout)
+        if self.train_images > available:
+            found.append(f"--train-images {self.train_images}: more than the {available:,} that there are")
+        available = self.train_images or available
         if self.batch_size > available:
             found.append(f"--batch-size {self.batch_size}: larger than the {available:,} training images there are")
         return found

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from core.layers import Layer
 from core.speed.kernels import TEXTBOOK
 
 REPEATS = 3
-HOPELESS = 1.5  # a candidate that takes this many times as long as the best is not measured again
+HOPELESS = 1.5  # a candidate that takes this many times as long as the best is not measured again,
+HOPELESS_AT_FIRST = 3  # and this many times in the first call, which prepares what later calls find prepared
 WORTH = 0.95  # another implementation replaces the textbook's if it takes at most this fraction of its time
 
 
@@ -62,16 +64,26 @@ def milliseconds(candidates: dict[str, Layer], shape: list[int], dtype: tf.DType
         name: tf.function(lambda layer=layer: forward_and_backward(layer), autograph=False).get_concrete_function()
         for name, layer in candidates.items()
     }
-    times = {name: [] for name in candidates}
+    return median_times({name: lambda f=function: [g.numpy() for g in f()] for name, function in compiled.items()})
+
+
+def median_times(functions: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """{name: milliseconds of a call}, the median of REPEATS calls taken in turn after one that is not counted.
+
+    A function that is hopeless is not called again: its time is the one it had, so that choosing costs little.
+    """
+    times = {name: [] for name in functions}
     for turn in range(REPEATS + 1):
-        for name, function in compiled.items():
-            if turn > 1 and times[name][0] > HOPELESS * min(of_candidate[0] for of_candidate in times.values()):
+        best = min(min(of_function) for of_function in times.values()) if turn else 0
+        limit = best * (HOPELESS if turn > 1 else HOPELESS_AT_FIRST)
+        for name, function in functions.items():
+            if turn and times[name][0] > limit:
                 continue
             began = time.perf_counter()
-            [g.numpy() for g in function()]
-            if turn:  # the first one is slower
-                times[name].append(1000 * (time.perf_counter() - began))
-    return {name: round(float(np.median(of_candidate)), 3) for name, of_candidate in times.items()}
+            function()
+            milliseconds = 1000 * (time.perf_counter() - began)
+            times[name] = [*times[name], milliseconds] if turn > 1 else [milliseconds]  # the first call is slower
+    return {name: round(float(np.median(of_function)), 3) for name, of_function in times.items()}
 
 
 def cache_file() -> Path:

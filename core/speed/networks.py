@@ -2,14 +2,14 @@
 
 import tensorflow as tf
 
-from core.layers import GELU, BatchNormalization, Convolution, Dense, Flatten, Layer, MaxPooling, ReLU
+from core.layers import BatchNormalization, Convolution, Dense, Flatten, Layer, MaxPooling
+from core.layers.activation import activation_layers
 from core.model import CLASSES
 from core.speed.scale import Scale
 from core.speed.whitening import Whitening
 
 # Channels of the three blocks. Half of the record's 64 in the first one costs little loss (docs/speed.md).
 WIDTHS = {"speed64": (32, 64, 64), "speed192": (32, 192, 192), "airbench94": (64, 256, 256)}
-ACTIVATIONS = {"relu": ReLU, "gelu": GELU}
 SMALL_GAIN = 3**-0.5  # the standard deviation of U(-1/sqrt(n), 1/sqrt(n)), the records' initialization
 
 
@@ -19,7 +19,7 @@ def build_layers(settings, dtype=tf.float32) -> list[Layer]:
     settings: network (its widths), activation, whitening_init and seed. Without whitening_init the
     first layer is a learned convolution of the same shape.
     """
-    activation, seed = ACTIVATIONS[settings.activation], settings.seed
+    activation, seed = settings.activation, settings.seed
     first = Whitening("whitening", 3, dtype=dtype)
     if not settings.whitening_init:
         first = Convolution("conv0", 3, first.out_channels, kernel_size=2, padding="VALID", seed=seed, dtype=dtype)
@@ -32,10 +32,10 @@ def build_layers(settings, dtype=tf.float32) -> list[Layer]:
             ),
             *([MaxPooling(f"pool{name}")] if pool else []),
             BatchNormalization(f"norm{name}", out_channels, momentum=0.6, use_scale=False, dtype=dtype),
-            activation(f"act{name}"),
+            *activation_layers(activation, f"act{name}"),
         ]
 
-    layers, channels = [first, activation("act0")], first.out_channels  # [N,32,32,3] -> [N,31,31,24]
+    layers, channels = [first, *activation_layers(activation, "act0")], first.out_channels  # [N,32,32,3] -> [N,31,31,24]
     for block, width in enumerate(WIDTHS[settings.network], start=1):  # -> 15x15, 7x7, 3x3
         layers += half_block(f"{block}a", channels, width, pool=True)
         layers += half_block(f"{block}b", width, width, pool=False)

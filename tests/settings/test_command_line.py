@@ -25,6 +25,9 @@ WRONG = {
     "--stop-at soon": "--stop-at soon: expected a whole number, 0 to 10000000",
     "--diagnostics-budget some": "--diagnostics-budget some: expected a number, 0 to 100",
     "--learning-rate 0,1": "--learning-rate 0,1: expected a number in (0, 1e9]; write 0.1",
+    "--weight-decay -1e-9": "--weight-decay -1e-9: expected a number",
+    "--weight-decay -.5e3": "--weight-decay -.5e3: expected a number",
+    "--learning-rate -inf": "--learning-rate -inf: expected a number in (0, 1e9]",
     "--warmup 0,25": "--warmup 0,25: expected a number in [0, 1); write 0.25",
     "--batch-size 1,5": "--batch-size 1,5: expected a whole number, 1 to 50000",
     # words
