@@ -79,7 +79,7 @@ def main(args) -> None:
     threads = settings.threads or (0 if config.get("threads") == os.cpu_count() else config.get("threads", 0))
     devices.configure(threads, settings.micro_batches)
     device, device_name = devices.choose(settings.device)
-    data = load(settings.data, settings.data_dir, settings.holdout)
+    data = load(settings.data, settings.data_dir, settings.holdout, settings.train_images)
     recovery.check_same_data(folder, data)
 
     with tf.device(device):

@@ -4,7 +4,7 @@ import os
 
 import tensorflow as tf
 
-from core import architecture, model
+from core import architecture, model, variants
 from core.data import DataSet, augmentation
 from core.data.batches import Batches, standardize
 from core.model import CLASSES, CNN, IMAGE_SHAPE
@@ -39,6 +39,8 @@ def build_network(settings, dtype=tf.float32, images=None, stored: dict | None =
         layers = architecture.rebuilt(stored["architecture"], settings.seed, dtype)
     elif settings.network in SPEED_NETWORKS:
         layers = networks.build_layers(settings, dtype)
+    elif settings.network == "plain":
+        layers = variants.plain(settings, dtype)
     else:
         layers = model.NETWORKS[settings.network](settings.seed, dtype)
     if images is not None and isinstance(layers[0], Whitening):

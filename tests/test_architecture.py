@@ -40,6 +40,8 @@ def test_a_network_is_rebuilt_from_its_description(network, kernels):
         layers.Dropout("it", 0.25),
         layers.Flatten("it"),
         layers.GELU("it"),
+        layers.LeakyReLU("it", 0.2),
+        layers.Sigmoid("it"),
     ],
     ids=lambda layer: type(layer).__name__,
 )

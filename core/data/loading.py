@@ -1,5 +1,6 @@
 """Which data set a run gets: cifar10 from a folder or the network, or the built-in shapes10."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -9,12 +10,13 @@ from core.data.shapes10 import CLASSES, draw
 from core.settings.settings import HOLDOUT_IMAGES
 
 
-def load(name: str = "auto", data_dir: str = "", holdout: bool = False) -> DataSet:
+def load(name: str = "auto", data_dir: str = "", holdout: bool = False, train_images: int = 0) -> DataSet:
     """The data set `name` (cifar10, shapes10 or auto), verified. Raises DataError.
 
     cifar10 is looked for in data_dir, then $CIFAR10_DIR, then data/ in the project, else
     downloaded. auto is cifar10 if it can be had, else shapes10 with a notice; a cifar10 that is
-    there but damaged is an error, because somebody meant it to be used.
+    there but damaged is an error, because somebody meant it to be used. train_images: only so many
+    of the training images, the first ones; 0 for all. The order of both data sets is random.
     """
     notice = ""
     if name in ("auto", "cifar10"):
@@ -27,8 +29,8 @@ def load(name: str = "auto", data_dir: str = "", holdout: bool = False) -> DataS
                     raise
                 notice = str(error)
         if folder is not None:
-            return with_holdout(read_cifar10(folder), holdout)
-    return with_holdout(load_shapes10(notice), holdout)
+            return first_images(with_holdout(read_cifar10(folder), holdout), train_images)
+    return first_images(with_holdout(load_shapes10(notice), holdout), train_images)
 
 
 def load_shapes10(notice: str = "") -> DataSet:
@@ -53,3 +55,10 @@ def with_holdout(data: DataSet, holdout: bool) -> DataSet:
         data.name, data.class_names, data.train_images[:kept], data.train_labels[:kept],
         data.train_images[kept:], data.train_labels[kept:], data.fingerprint, data.origin, True, data.notice,
     )  # fmt: skip
+
+
+def first_images(data: DataSet, count: int) -> DataSet:
+    """The same data with only the first `count` training images; 0: with all of them."""
+    if not count:
+        return data
+    return dataclasses.replace(data, train_images=data.train_images[:count], train_labels=data.train_labels[:count])

@@ -7,7 +7,7 @@ The legend for all shapes: N images in a batch, H and W rows and columns, Cin an
 and out, kh and kw rows and columns of a kernel, s stride, K classes. Images are [N,H,W,C].
 """
 
-from core.layers.activation import GELU, ReLU
+from core.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid
 from core.layers.convolution import Convolution
 from core.layers.dense import Dense
 from core.layers.dropout import Dropout
@@ -19,5 +19,5 @@ from core.layers.softmax import Softmax
 
 __all__ = [
     "AveragePooling", "BatchNormalization", "Convolution", "Dense", "Dropout", "Flatten",
-    "GELU", "Layer", "MaxPooling", "ReLU", "Softmax",
+    "GELU", "Layer", "LeakyReLU", "MaxPooling", "ReLU", "Sigmoid", "Softmax",
 ]  # fmt: skip

@@ -37,7 +37,7 @@ def start_session(invocation, prepare, compiled):
     device, device_name = devices.choose(settings.device)
     precision, reason = devices.choose_precision(settings.precision, device)
     settings = dataclasses.replace(settings, precision=precision)
-    data = load(settings.data, settings.data_dir, settings.holdout)
+    data = load(settings.data, settings.data_dir, settings.holdout, settings.train_images)
 
     with contextlib.ExitStack() as contexts:
         contexts.enter_context(tf.device(device))

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from core.settings.recipes import OPTIMIZER_DEFAULTS, RECIPES
 from core.settings.settings import (
-    GROUPS, PLAIN_SETTINGS, SPEED_NETWORKS, Settings, in_words, inside, one_of, option, shown,
+    GROUPS,
+    PLAIN_SETTINGS,
+    SPEED_NETWORKS,
+    Settings,
+    in_words,
+    inside,
+    one_of,
+    option,
+    shown,
 )  # fmt: skip
 
 # What people write elsewhere, and what it is called here.

@@ -58,7 +58,8 @@ class Settings:
 
     # Network.
     recipe: str = setting("classic", "a named set of settings: classic, modern, minute, five, fast or debug", "network")
-    network: str = setting("classic", "the architecture: core/model.py, variants.py, speed/networks.py", "network", NETWORKS)
+    network: str = setting("classic", "the architecture: core/model.py, variants.py, speed/networks.py", "network",
+                           NETWORKS)  # fmt: skip
     activation: str = setting("relu", "of the network plain and of the speed networks", "network", ACTIVATIONS)
     whitening_init: bool = setting(True, "speed networks: compute the first layer from the images, fixed", "network")
     width: int = setting(

@@ -35,7 +35,8 @@ def build_layers(settings, dtype=tf.float32) -> list[Layer]:
             *activation_layers(activation, f"act{name}"),
         ]
 
-    layers, channels = [first, *activation_layers(activation, "act0")], first.out_channels  # [N,32,32,3] -> [N,31,31,24]
+    layers = [first, *activation_layers(activation, "act0")]  # [N,32,32,3] -> [N,31,31,24]
+    channels = first.out_channels
     for block, width in enumerate(WIDTHS[settings.network], start=1):  # -> 15x15, 7x7, 3x3
         layers += half_block(f"{block}a", channels, width, pool=True)
         layers += half_block(f"{block}b", width, width, pool=False)

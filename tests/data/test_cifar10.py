@@ -334,6 +334,14 @@ def test_the_holdout_is_the_last_tenth_of_the_training_images(whole, small_data,
     assert loading.with_holdout(small_data, False) is small_data
 
 
+def test_fewer_training_images_are_the_first_ones(small_data):
+    few = loading.first_images(small_data, 30)
+    np.testing.assert_array_equal(few.train_images, small_data.train_images[:30])
+    np.testing.assert_array_equal(few.train_labels, small_data.train_labels[:30])
+    assert len(few.test_images) == len(small_data.test_images) and few.fingerprint == small_data.fingerprint
+    assert loading.first_images(small_data, 0) is small_data
+
+
 def test_the_statistics_count_test_images_in_training(small_data):
     """Counts by class, and test images that are byte for byte in the training set."""
     d = small_data

@@ -35,25 +35,30 @@ WRONG = {
     "--device gpu:": "--device gpu:: expected auto, cpu, gpu or gpu:K",
     "--data cifar": "--data cifar: expected one of auto, cifar10, shapes10 (did you mean cifar10?)",
     "--optimizer adm": "--optimizer adm: expected one of sgd, adam, adamw, muon (did you mean adam?)",
-    "--network resnet": "--network resnet: expected one of classic, modern, debug, speed64",
+    "--network resnet": "--network resnet: expected one of classic, modern, debug, plain, speed64",
     "--precision float16": "(did you mean bfloat16?)",
     "--diagnostics ful": "--diagnostics ful: expected one of off, light, full (did you mean full?)",
     "--flip sometimes": "--flip sometimes: expected one of none, random, alternating",
     "--kernels slow": "--kernels slow: expected one of auto, textbook, fast",
-    "--network speed64 --activation tanh": "--activation tanh: expected one of relu, gelu",
+    "--network speed64 --activation tanh": "--activation tanh: expected one of relu, leaky_relu, gelu, sigmoid, none",
     "--recipe clasic": "--recipe clasic: expected one of classic, modern, minute, five, fast, debug (did you",
     # combinations
     "--steps 0": "--steps 0: expected at least 1",
     "--batch-size 10001 --data shapes10": "--batch-size 10001: larger than the 10,000 training images",
     "--batch-size 45001 --holdout": "--batch-size 45001: larger than the 45,000 training images",
     "--batch-size 9001 --holdout --data shapes10": "--batch-size 9001: larger than the 9,000 training images",
+    "--train-images 9001 --holdout --data shapes10": "--train-images 9001: more than the 9,000 that there are",
+    "--train-images 50 --batch-size 60": "--batch-size 60: larger than the 50 training images",
     "--micro-batches 60 --batch-size 50": "--micro-batches 60: expected at most --batch-size 50",
     "--diagnostics off --diagnostics-budget 5%": "--diagnostics off and --diagnostics-budget 5: give only",
     "--epochs 2 --steps 5": "--epochs 2 and --steps 5: two lengths; give only one",
     "--pdb --no-eager": "--pdb and --no-eager: the debugger needs the step uncompiled",
     "--optimizer adam --weight-decay 0.1": "--weight-decay 0.1: adam has none; use --optimizer adamw",
     # without effect
-    "--activation gelu": "--activation: only the speed networks have it, so here it would change nothing",
+    "--activation gelu": "--activation: only --network plain and the speed networks have it, so here it would change",
+    "--dropout 0.2": "--dropout: only --network plain has it, so here it would change nothing",
+    "--network modern --batch-norm": "--batch-norm: only --network plain has it",
+    "--network plain --head average --dense-units 9": "--dense-units: only --head dense has it",
     "--no-whitening-init": "--whitening-init: only the speed networks have it",
     "--muon-rate 0.1": "--muon-rate: only --optimizer muon has it",
     "--optimizer adam --momentum 0.5": "--momentum: only sgd and muon have it",
@@ -86,12 +91,20 @@ RANGES = {
     "--crop": (["0", "8"], ["-1", "9"]),
     "--threads": (["0", "1024"], ["-1", "1025", "9999999999999"]),
     "--micro-batches": (["0", "64"], ["-1", "65"]),
+    "--train-images": (["0", "50000"], ["-1", "50001"]),
+    "--width": (["1", "1024"], ["0", "1025"]),
+    "--depth": (["1", "8"], ["0", "9"]),
+    "--kernel-size": (["1", "9"], ["0", "10"]),
+    "--dropout": (["0", "0.999"], ["-0.1", "1", "nan"]),
+    "--dense-units": (["1", "65536"], ["0", "65537"]),
     "--evaluate-every": (["0", "10000000"], ["-1", "10000001"]),
     "--checkpoint-every": (["0", "10000000"], ["-1", "10000001"]),
     "--keep-checkpoints": (["2", "1000000"], ["1", "1000001"]),
     "--stop-at": (["0", "10000000"], ["-1", "10000001", "9" * 400]),
 }
-NEEDED = {"--muon-rate": ["--optimizer", "muon"]}  # what an option needs beside it
+# What an option needs beside it.
+OF_PLAIN = ("--width", "--depth", "--kernel-size", "--dropout", "--dense-units")
+NEEDED = {"--muon-rate": ["--optimizer", "muon"]} | {name: ["--network", "plain"] for name in OF_PLAIN}
 
 
 def refusal(args: list[str], capsys) -> list[str]:

@@ -30,6 +30,8 @@ KERAS_BUILDERS = {
         layer.kernel_size, layer.stride, layer.padding.lower()
     ),
     layers.ReLU: lambda layer: tf.keras.layers.ReLU(),
+    layers.LeakyReLU: lambda layer: tf.keras.layers.LeakyReLU(negative_slope=layer.slope),
+    layers.Sigmoid: lambda layer: tf.keras.layers.Activation("sigmoid"),
     layers.GELU: lambda layer: tf.keras.layers.Activation("gelu"),
     layers.Dropout: lambda layer: tf.keras.layers.Dropout(layer.rate),
     layers.Flatten: lambda layer: tf.keras.layers.Flatten(),

@@ -95,6 +95,8 @@ BUILDERS = {
     layers.MaxPooling: pooling(nn.MaxPool2d),
     layers.AveragePooling: pooling(nn.AvgPool2d),
     layers.ReLU: lambda layer: nn.ReLU(),
+    layers.LeakyReLU: lambda layer: nn.LeakyReLU(layer.slope),
+    layers.Sigmoid: lambda layer: nn.Sigmoid(),
     layers.GELU: lambda layer: nn.GELU(),
     layers.Dropout: lambda layer: nn.Dropout(layer.rate),
     layers.Flatten: lambda layer: Flatten(),
