@@ -17,6 +17,8 @@ os.environ["XDG_CACHE_HOME"] = CACHE.name
 # operations at once, so that micro-batches can overtake each other. A run with --threads 1 has the same bits.
 devices.configure(threads=2, micro_batches=2)
 tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU's three digits would fail honest comparisons
+# The optimizer of graphs takes a third of a short run; the runs in processes of their own have it.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 from core.run import start
 

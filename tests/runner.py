@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from unittest import mock
 
+import forked
 import train_loop
 from core.data import DataSet, load
 from core.run import checkpoints, logs, start
@@ -27,30 +28,49 @@ def command(script: str, *args) -> list[str]:
     return [sys.executable, str(PROJECT / script), *map(str, args)]
 
 
+def started(script: str, *args, stdin: str = ""):
+    """The script in a process of its own, forked where TensorFlow is imported already (tests/forked.py)."""
+    if forked.AVAILABLE:
+        return forked.Process(command(script, *args)[1:], stdin)
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(command(script, *args), **streams, text=True)
+    process.stdin.write(stdin)
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
 def run(script: str, *args, status: int = 0, stdin: str = "") -> subprocess.CompletedProcess:
     """Run it to its end; the exit status must be `status`, and no traceback may show."""
-    done = subprocess.run(command(script, *args), capture_output=True, text=True, input=stdin, timeout=300)
-    assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == status, done.stdout + done.stderr
-    return done
+    process = started(script, *args, stdin=stdin)
+    return as_expected(status, process, *process.communicate(timeout=300))
 
 
-def train(runs_dir, name: str, *args, **expected) -> subprocess.CompletedProcess:
-    """A small run in a process of its own."""
-    return run("train_loop.py", *SMALL, "--batch-size", 500, "--runs-dir", runs_dir, "--run", name, *args, **expected)
+def run_alone(script: str, *args, status: int = 0) -> subprocess.CompletedProcess:
+    """The same in a Python of its own, which starts as it does at a terminal; it imports TensorFlow itself."""
+    done = subprocess.run(command(script, *args), capture_output=True, text=True, input="", timeout=300)
+    return as_expected(status, done, done.stdout, done.stderr)
 
 
-def start_and_wait(runs_dir, name: str, steps: int, *args) -> subprocess.Popen:
-    """Start a small run in a process; return it once `steps` steps are logged and a checkpoint is there."""
-    process = subprocess.Popen(
-        command("train_loop.py", *SMALL, "--batch-size", 500, "--runs-dir", runs_dir, "--run", name, *args),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    folder, deadline = runs_dir / name, time.monotonic() + 300
+def as_expected(status: int, process, out: str, err: str) -> subprocess.CompletedProcess:
+    """What the process printed; the exit status must be `status`, and no traceback may show."""
+    assert "Traceback" not in err, err
+    assert process.returncode == status, out + err
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def train(runs_dir, name: str, *args, start=run, **expected) -> subprocess.CompletedProcess:
+    """A small run in a process."""
+    return start("train_loop.py", *SMALL, "--batch-size", 500, "--runs-dir", runs_dir, "--run", name, *args, **expected)
+
+
+def wait_for_steps(process, folder: Path, steps: int) -> None:
+    """Return once more than `steps` steps of this training are logged and a checkpoint is there."""
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         if (folder / logs.STEPS).exists() and (folder / logs.STEPS).read_text().count("\n") > steps:
             if checkpoints.newest_first(folder):
-                return process
+                return
         time.sleep(0.01)
     process.kill()
     raise AssertionError(f"the run did not get to step {steps}: {process.communicate()}")

@@ -2,13 +2,11 @@
 
 import os
 import signal
-import subprocess
-import time
 
 import numpy as np
 import pytest
 from conftest import SHORT
-from runner import assert_same_run, command, drop_last_lines, run, start_and_wait, train, train_here
+from runner import SMALL, assert_same_run, drop_last_lines, run, started, train_here, wait_for_steps
 
 import train_loop
 from core.run import checkpoints, logs, run_folder
@@ -16,33 +14,32 @@ from core.run import checkpoints, logs, run_folder
 
 def test_nine_epochs_with_interruptions_are_nine_epochs(tmp_path):
     """Stopped mid-epoch by Ctrl-C, at an epoch's end, and by SIGKILL, each time in a process of its own."""
-    length = ("--epochs", 9, "--checkpoint-every", 13)
-    train(tmp_path, "nine", *length)
+    small = (*SMALL, "--batch-size", 50, "--epochs", 9, "--checkpoint-every", 13, "--runs-dir", tmp_path, "--run")
+    resume = ("--runs-dir", tmp_path, "--run", "interrupted", "--resume")
+    folder = tmp_path / "interrupted"
+    nine = started("tests/little_data.py", *small, "nine")
 
-    process = start_and_wait(tmp_path, "interrupted", 30, *length)
+    process = started("tests/little_data.py", *small, "interrupted")
+    wait_for_steps(process, folder, 30)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "Traceback" not in err
     assert "Ctrl-C: stopped after step" in out and "--run interrupted --resume" in out
-    stopped = checkpoints.newest(tmp_path / "interrupted").step
+    stopped = checkpoints.newest(folder).step
     assert stopped > 30
 
     epoch_end = (stopped // 20 + 2) * 20
-    run("train_loop.py", "--runs-dir", tmp_path, "--run", "interrupted", "--resume", "--stop-at", epoch_end)
-    assert checkpoints.newest(tmp_path / "interrupted").step == epoch_end
+    run("tests/little_data.py", *resume, "--stop-at", epoch_end)
+    assert checkpoints.newest(folder).step == epoch_end
 
-    resumed = subprocess.Popen(
-        command("train_loop.py", "--runs-dir", tmp_path, "--run", "interrupted", "--resume"),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    steps = tmp_path / "interrupted" / logs.STEPS
-    while steps.read_text().count("\n") < epoch_end + 60 and resumed.poll() is None:
-        time.sleep(0.01)
+    resumed = started("tests/little_data.py", *resume)
+    wait_for_steps(resumed, folder, epoch_end + 30)
     resumed.kill()
-    assert resumed.wait() == -signal.SIGKILL
+    assert resumed.wait(timeout=60) == -signal.SIGKILL
 
-    run("train_loop.py", "--runs-dir", tmp_path, "--run", "interrupted", "--resume")
-    assert_same_run(tmp_path / "nine", tmp_path / "interrupted")
+    run("tests/little_data.py", *resume)
+    assert nine.wait(timeout=300) == 0
+    assert_same_run(tmp_path / "nine", folder)
 
 
 @pytest.fixture(scope="module")

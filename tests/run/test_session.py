@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import SHORT
-from runner import assert_same_run, run, start_and_wait, train, train_here
+from runner import SMALL, assert_same_run, run, run_alone, started, train, train_here, wait_for_steps
 
 import train_loop
 from core.measure.evaluation import Evaluation
@@ -54,7 +54,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(tmp_path, straight):
 
 def test_standard_error_holds_nothing_but_the_bar(tmp_path):
     """TensorFlow's start-up lines are hidden; where standard error is no terminal, so is the bar."""
-    assert train(tmp_path, "quiet", "--steps", 3).stderr == ""
+    assert train(tmp_path, "quiet", "--steps", 3, start=run_alone).stderr == ""
 
 
 def test_two_processes_in_one_run_folder(straight, capsys):
@@ -65,7 +65,9 @@ def test_two_processes_in_one_run_folder(straight, capsys):
 
 
 def test_sigterm_stops_between_two_steps(tmp_path):
-    process = start_and_wait(tmp_path, "terminated", 25, "--epochs", 200, "--checkpoint-every", 7)
+    args = ("--batch-size", 50, "--epochs", 200, "--checkpoint-every", 7, "--runs-dir", tmp_path, "--run", "terminated")
+    process = started("tests/little_data.py", *SMALL, *args)
+    wait_for_steps(process, tmp_path / "terminated", 25)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and err == "" and "SIGTERM: stopped after step" in out
