@@ -1,0 +1,54 @@
+"""An endless loop in the learner's file, found from a second thread that reports its line and ends the process."""
+
+import contextlib
+import sys
+import threading
+import time
+from pathlib import Path
+
+CPU_SECONDS = 1.5  # of this process; a busy machine does not count against the learner
+WALL_SECONDS = 20  # for a file that waits: input(), time.sleep
+SLOWER = 60  # times as long where TensorFlow has to start
+
+
+@contextlib.contextmanager
+def time_limit(path: Path, say, slow: bool = False):
+    """While this is open, more than CPU_SECONDS of computing end the process: `say(sentence)`, exit status 1.
+
+    path: the learner's file, whose line is named. slow: the exercise starts TensorFlow.
+    """
+    over, factor = threading.Event(), SLOWER if slow else 1
+    main, cpu, wall = threading.main_thread().ident, time.process_time(), time.monotonic()
+
+    def watch():
+        while not over.wait(0.05):
+            busy = time.process_time() - cpu > CPU_SECONDS * factor
+            if busy or time.monotonic() - wall > WALL_SECONDS * (factor if slow else 1):
+                say(sentence(line_of(path, sys._current_frames().get(main)), busy))
+                sys.__stdout__.flush()
+                import os
+
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def line_of(path: Path, frame) -> int | None:
+    """The line of the learner's file that runs now; None when it is somewhere else."""
+    while frame is not None:
+        if frame.f_code.co_filename == str(path):
+            return frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def sentence(line: int | None, busy: bool) -> str:
+    """What the learner reads."""
+    where = f"at line {line}" if line else "in the check"
+    if busy:
+        return f"Your file did not come to an end; it was stopped {where}. Does a loop there ever stop?"
+    return f"Your file waits for something {where}; it must not ask for input or sleep."
