@@ -15,6 +15,7 @@ import gc
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -36,9 +37,10 @@ def train(arguments: list[str], folder: Path) -> dict:
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     invocation = command_line.parse([*arguments, "--runs-dir", str(folder.parent), "--run", folder.name])
-    printed = folder.with_suffix(".txt")
+    printed, began = folder.with_suffix(".txt"), time.process_time()
     with open(printed, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         status = train_loop.main(invocation)
+    seconds = time.process_time() - began
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     gc.collect()
     run = Run(folder)
@@ -46,10 +48,10 @@ def train(arguments: list[str], folder: Path) -> dict:
     if not (run.complete or diverged):
         lines = printed.read_text().strip().splitlines()
         return {"stopped": True} if status == 1 and "--resume" in lines[-1] else {"failed": (lines or ["nothing"])[-1]}
-    return measured(run, diverged)
+    return measured(run, diverged, seconds)
 
 
-def measured(run: Run, diverged: bool) -> dict:
+def measured(run: Run, diverged: bool, cpu_seconds: float) -> dict:
     """{column: value} of a finished run, its epochs, and what its data and settings were."""
     last = {name: float(values[-1]) for name, values in run.epochs.items()} if len(run.epochs["step"]) else {}
     if diverged:  # its loss is no number; it predicts no better than chance
@@ -60,6 +62,7 @@ def measured(run: Run, diverged: bool) -> dict:
         "row": {name: last[name] for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy")}
         | {
             "steps": run.total_steps,
+            "cpu_seconds": cpu_seconds,
             "seconds": float(steps.sum()),
             "step_ms": 1000 * float(np.median(steps)),
             "parameters": run.config["parameter_count"],

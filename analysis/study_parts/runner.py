@@ -182,5 +182,5 @@ def report(row: Row, done: int, left: int, seconds: float) -> None:
     after = f"{np.ceil(seconds / 60):.0f} min left" if left else "the last one"
     common.say(
         f"{row.variant:16} {row.purpose:5} seed {row.seed} rate {row.learning_rate:<7g} {where} {found:9} "
-        f"{row.seconds:5.1f} s   {done} done, about {left} to go, {after}"
+        f"{row.cpu_seconds:5.1f} s   {done} done, about {left} to go, {after}"
     )

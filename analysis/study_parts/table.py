@@ -39,7 +39,8 @@ class Row:
     test_loss: float  # of the hold-out for purpose "rate"
     test_accuracy: float
     diverged: int  # 1: its loss was no longer a number; the accuracy is chance level
-    seconds: float  # of the steps alone
+    cpu_seconds: float  # of the processor, evaluations included: what else the machine does makes no difference
+    seconds: float  # that passed during the steps
     step_ms: float  # median
     parameters: int
     flops: int  # of one image's forward pass
