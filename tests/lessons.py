@@ -66,7 +66,10 @@ class Section:
         return re.findall(r"!\[[^\]]*\]\(([^)]+)\)", self.body)
 
     def numbers(self, language: str) -> list[float]:
-        """The numbers in the prose and the tables, sorted; a decimal comma and spaces between thousands in French."""
+        """The numbers in the prose and the tables, sorted; a decimal comma and spaces between thousands in French.
+
+        0 is left out: it may be written as a word, zero or nul.
+        """
         text = CODE_SPAN.sub("", BLOCK.sub("", HASH.sub("", self.heading + "\n" + self.body)))
         text = re.sub(r"\]\([^)]*\)|<!--.*?-->", "", text, flags=re.DOTALL)
         if language == "fr":
@@ -74,7 +77,7 @@ class Section:
             text = re.sub(r"(?<=\d),(?=\d)", ".", text)
         else:
             text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-        return sorted(float(number) for number in re.findall(r"\d+(?:\.\d+)?", text))
+        return sorted(float(number) for number in re.findall(r"\d+(?:\.\d+)?", text) if float(number))
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from lessons import (
 )
 
 ENGLISH = lessons("en")
-EVERY = pytest.mark.parametrize("lesson", [*ENGLISH, *lessons("fr")], ids=str)
-PAIR = pytest.mark.parametrize("english", ENGLISH, ids=str)
+EVERY = pytest.mark.parametrize("lesson", [*ENGLISH, *lessons("fr")], ids=lambda lesson: named(lesson.path)[13:-3])
+PAIR = pytest.mark.parametrize("english", ENGLISH, ids=lambda lesson: lesson.path.stem)
 FRENCH_DOCUMENTS = [path for path in documents() if path.name.endswith(".fr.md") or path.parent.name == "fr"]
 WORK = ("Predict", "Exercise", "Exit card")  # the learners' own
 SECOND = 2  # the lesson that the tests below change
@@ -73,7 +73,7 @@ def test_three_misconceptions_with_their_questions_and_a_card_of_two(lesson):
     questions, answers = lesson["Exit card"].body.split("<details>")
     for half in (questions, answers):
         assert re.findall(r"^(\d)\. ", half, flags=re.MULTILINE) == ["1", "2"]
-    assert questions.count("?") >= 2 and answers.rstrip().endswith("</details>")
+    assert answers.rstrip().endswith("</details>")
 
 
 @EVERY
@@ -88,7 +88,8 @@ def test_a_lesson_fits_on_three_screens(lesson):
 def test_references_follow_their_lines(lesson):
     references = lesson.references
     spans = LINE_SPAN.findall(lesson.text)
-    assert len(references) >= 3 and len(spans) == len(references), f"{lesson}: a reference without its (`snippet`)"
+    assert len(spans) == len(references), f"{lesson}: a reference without its (`snippet`)"
+    assert len(references) >= 2, f"{lesson}: it says on which lines of the project it works"
     problems = [reference.problem for reference in references if reference.problem]
     assert not problems, f"{lesson}: {problems[0]}; python tests/refresh_lessons.py follows lines that moved"
 
