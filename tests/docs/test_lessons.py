@@ -79,7 +79,8 @@ def test_three_misconceptions_with_their_questions_and_a_card_of_two(lesson):
 @EVERY
 def test_a_lesson_fits_on_three_screens(lesson):
     lines = lesson.text.splitlines()
-    assert len(lines) <= LINES, f"{lesson}: {len(lines)} lines, at most {LINES}"
+    limit = LINES[lesson.language]
+    assert len(lines) <= limit, f"{lesson}: {len(lines)} lines, at most {limit}"
     long = [line for line in lines if len(line) > 120 and not line.startswith(("![", "|"))]
     assert not long, f"{lesson}: over 120 characters: {long[0]}"
 
