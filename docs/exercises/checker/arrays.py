@@ -9,6 +9,7 @@ from checker.exercise import Wrong
 TOLERANCE = 1e-9  # of float64 results, relative to the largest number
 GRADIENT_TOLERANCE = 1e-5
 STEP = 1e-5  # of the central differences
+LARGEST_SHOWN = 24  # numbers of an array that are shown whole
 
 
 def call(module, name: str, *args):
@@ -66,9 +67,9 @@ def expect_equal(name: str, value, expected, sentence: str, tolerance: float = T
         raise Wrong(f"{name} has shape {list(found.shape)}, expected {list(expected.shape)}.")
     if np.isnan(found).any() and not np.isnan(expected).any():
         raise Wrong(f"{name} holds nan, which is not a number: a division 0/0, inf - inf or log of a negative number.",
-                    ("expected", text(expected)), ("found", text(found)))  # fmt: skip
+                    (f"expected {name}", text(expected)), (f"found {name}", text(found)))  # fmt: skip
     if not same(found, expected, tolerance):
-        raise Wrong(sentence, ("expected", f"{name} = {text(expected)}"), ("found", f"{name} = {text(found)}"))
+        raise Wrong(sentence, (f"expected {name}", text(expected)), (f"found {name}", text(found)))
 
 
 def same(a, b, tolerance: float = TOLERANCE) -> bool:
@@ -105,13 +106,16 @@ def expect_gradient(name: str, value, loss, x: np.ndarray) -> None:
 
 
 def text(value) -> str:
-    """A small array on one line; of a large one its beginning."""
+    """A number, or a small array, a line for each row; of a large one its beginning."""
     flat = np.asarray(value, float)
     if flat.ndim > 2:
         flat = np.squeeze(flat)
-    if flat.size > 24:
-        return f"shape {list(np.shape(value))}, begins {text(flat.ravel()[:6])}"
-    return " ".join(np.array2string(flat, precision=5, suppress_small=True, separator=", ").split())
+    if flat.ndim > 2 or flat.size > LARGEST_SHOWN:
+        return f"{text(flat.ravel()[:6])}, the first 6 of {flat.size}"
+    rows = np.atleast_2d(flat + 0.0)  # -0 is 0
+    cells = [[f"{number:.4g}" for number in row] for row in rows]
+    width = max((len(cell) for row in cells for cell in row), default=0) if flat.ndim == 2 else 0
+    return "\n".join("  ".join(cell.rjust(width) for cell in row) for row in cells)
 
 
 def numbers(seed: int, *shape: int) -> np.ndarray:

@@ -42,7 +42,7 @@ def check(entry: Entry, text: str) -> Result:
                 reached += 1
             headline = exercise.passed(module)
         except Wrong as wrong:
-            mistake = recognized(entry, module) if module else None
+            mistake = recognized(entry, module) if module and text != entry.unsolved else None
             if not mistake:
                 return Result(entry, reached, wrong.sentence, wrong.details, printed=printed.getvalue())
             details = wrong.details or (("found", wrong.sentence),)
@@ -61,10 +61,10 @@ def guarded(function, module, text: str, entry: Entry):
 def recognized(entry: Entry, module: ModuleType) -> Mistake | None:
     """The typical mistake with the same results as this module; None when there is none."""
     found = results(entry, module)
-    if found is None or agree(found, results(entry, catalogue.module(entry.solution, entry.answer))):
+    if found is None or agree(entry, found, entry.solution):
         return None
     for mistake in entry.exercise.mistakes:
-        if agree(found, results(entry, catalogue.module(entry.wrong_answer(mistake), entry.answer))):
+        if agree(entry, found, entry.wrong_answer(mistake)):
             return mistake
     return None
 
@@ -79,6 +79,11 @@ def results(entry: Entry, module: ModuleType) -> list | None:
         return None
 
 
-def agree(a: list | None, b: list | None) -> bool:
-    """Whether two lists of arrays have the same numbers."""
-    return a is not None and b is not None and len(a) == len(b) and all(map(same, a, b))
+def agree(entry: Entry, found: list, text: str) -> bool:
+    """Whether a module of this text gives the same results."""
+    others = results(entry, catalogue.module(text, entry.answer))
+    return (
+        others is not None
+        and len(found) == len(others)
+        and all(same(a, b, entry.exercise.tolerance) for a, b in zip(found, others))
+    )

@@ -46,6 +46,7 @@ class Exercise:
     planted: tuple[tuple[str, str], ...] = ()  # find the bug: the changes that turn the solution into the faulty file
     passed: Callable = field(default=lambda module: "all of its checks pass")  # what the headline of a pass says
     tensorflow: bool = False
+    tolerance: float = 1e-9  # between the results of a file and those of a mistake, relative to the largest number
 
 
 def changed(text: str, changes: tuple[tuple[str, str], ...]) -> str:

@@ -50,10 +50,17 @@ def of_failure(result: Result) -> list[str]:
         state = "passes" if number < result.reached else "not yet" if number == result.reached else "not reached"
         lines.append(f"  {check.name:{width}}   {state}")
         if number == result.reached:
-            lines += [wrapped(f"{label}: {text}", "      ") for label, text in result.details]
+            lines += [line for label, text in result.details for line in detail(label, text)]
     passes = "passes" if result.reached == 1 else "pass"
     lines += ["", f"  {result.reached} of {len(checks)} checks {passes}. A hint: {command(result.entry, '--hint')}"]
     return lines + printed(result)
+
+
+def detail(label: str, text: str) -> list[str]:
+    """What was expected or found; a matrix stands below its label."""
+    if "\n" not in text:
+        return [wrapped(f"{label}: {text}", "      ")]
+    return [f"      {label}:", *(f"         {line}" for line in text.split("\n"))]
 
 
 def printed(result: Result) -> list[str]:
