@@ -10,27 +10,52 @@ other one, on the test set. docs/study/expectations.csv says what was expected b
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from analysis.benchmarks import options
-from analysis.study_parts import runner, table
+from analysis.study_parts import document, effects, figures, runner, sentences, table
 from analysis.study_parts.design import SMALL, WHOLE
 from analysis.support import common
 from core.run.errors import RunError
 from core.settings.command_line import Parser
 
+STUDY, CHOICES = table.PROJECT / "docs" / "study", table.PROJECT / "docs" / "choices.md"
+
 
 def main(args) -> None:
     """Train, report. Raises RunError when the files are of another study."""
     study = SMALL if args.small else WHOLE
-    folder = args.out or (Path("runs/small-study") if args.small else table.PROJECT / "docs" / "study")
+    folder = args.out or (Path("runs/small-study") if args.small else STUDY)
     if args.row:
         return print_row(folder, *args.row)
     if not args.report:
         runner.run(study, folder, args.runs_dir, args.jobs)
+    report(study, folder)
+
+
+def report(study, folder: Path) -> None:
+    """Draw the figures, print the effects, and write them into docs/choices.md, or into report.md of another folder."""
+    rows, found = effects.read(study, folder)
+    data = json.loads((folder / table.FACTS).read_text())["data"]
+    if not found:
+        raise RunError(f"{folder}: no variant has all its {len(study.seeds)} seeds yet; train on")
+    drawn = figures.draw_all(found, table.read_epochs(folder), data, folder)
+    common.say(sentences.base_sentence(study, rows, found, data), "")
+    for effect in sorted(found, key=lambda effect: -effect.result.difference):
+        common.say(f"{effect.factor.name}: {sentences.effect_sentence(effect)}")
+    common.say("", "What was not expected:", *sentences.surprises(found), "", sentences.pending(study, found))
+    if folder.resolve() == STUDY:
+        document.write(CHOICES, document.blocks(study, rows, found, data, "study/"))
+        drawn.append(CHOICES)
+    else:
+        drawn.append(folder / "report.md")
+        drawn[-1].write_text(document.whole(document.blocks(study, rows, found, data)))
+    for path in drawn:
+        common.say(f"written  {path}")
 
 
 def print_row(folder: Path, variant: str, seed: str) -> None:

@@ -37,7 +37,7 @@ def train(arguments: list[str], folder: Path) -> dict:
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     invocation = command_line.parse([*arguments, "--runs-dir", str(folder.parent), "--run", folder.name])
-    printed, began = folder.with_suffix(".txt"), time.process_time()
+    printed, began = folder.parent / f"{folder.name}.txt", time.process_time()
     with open(printed, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         status = train_loop.main(invocation)
     seconds = time.process_time() - began

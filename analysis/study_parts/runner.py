@@ -3,8 +3,10 @@
 What is to be trained next follows from the rows that are there (`missing`), so that a study continues after any stop.
 """
 
+import contextlib
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -79,8 +81,9 @@ class Worker:
     def start(self) -> dict:
         """Start the process; its first line: data set and versions. Raises RunError if it does not come."""
         self.process = subprocess.Popen(
-            [sys.executable, WORKER], cwd=table.PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, WORKER], cwd=table.PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            start_new_session=True,  # Ctrl-C is for this process, which stops its workers
+        )  # fmt: skip
         self.count = 0
         self.hello = self.ask(arguments=["--data", self.study.data])
         return self.hello
@@ -108,7 +111,8 @@ class Worker:
     def stop(self) -> None:
         """Let the process end: at once, or after the step that it takes."""
         if self.process is not None:
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
             self.process.terminate()
             self.process.wait()
             self.process.stdout.close()
@@ -118,6 +122,7 @@ class Worker:
 def run(study: Study, folder: Path, runs_dir: Path, jobs: int) -> None:
     """Train everything that is missing, `jobs` runs at a time; one line for each. Raises RunError."""
     folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the workers are stopped too
     workers = [Worker(study) for _ in range(jobs)]
     with run_folder.held(folder), futures.ThreadPoolExecutor(jobs) as pool:
         try:
@@ -125,7 +130,7 @@ def run(study: Study, folder: Path, runs_dir: Path, jobs: int) -> None:
             table.check_same_study(folder, study, hello)
             common.say(f"{study.name} on {hello['data']}: {len(table.read(folder))} runs are there, about "
                        f"{runs_left(study, table.read(folder))} to train, {jobs} at a time")  # fmt: skip
-            train_missing(study, folder, runs_dir, pool, workers, hello)
+            train_missing(study, folder, runs_dir, pool, list(workers), hello)
         finally:
             for worker in workers:
                 worker.stop()

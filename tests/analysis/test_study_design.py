@@ -5,37 +5,14 @@ import dataclasses
 import json
 
 import pytest
+from made_study import HELLO, finish, made_row
 from networks_to_test import build_network
 
 from analysis.study_parts import design, runner, table
 from analysis.study_parts.design import SMALL, WHOLE
-from analysis.study_parts.table import FINAL, RATE, Row
+from analysis.study_parts.table import FINAL, RATE
 from core.run.errors import RunError
 from core.settings.settings import PLAIN_SETTINGS
-
-HELLO = {"data": "cifar10", "data_fingerprint": "f" * 64, "tensorflow": "2", "numpy": "2", "python": "3",
-         "processor": "p", "threads": 2}  # fmt: skip
-
-
-def made_row(study, variant, purpose, seed, k, accuracy) -> Row:
-    """A row as runner.write makes it, with a made-up result."""
-    settings = variant.settings(study, k, seed, purpose == FINAL)
-    numbers = {f.name: 0.0 for f in dataclasses.fields(Row) if f.type is float}
-    return Row(**numbers | {
-        "variant": variant.name, "purpose": purpose, "seed": seed, "k": k, "learning_rate": variant.rate_at(k),
-        "steps": 1000, "test_accuracy": accuracy, "diverged": 0, "parameters": 1, "flops": 2,
-        "settings": table.settings_fingerprint(settings), "command": "python train_loop.py",
-    })  # fmt: skip
-
-
-def finish(study, accuracy_of) -> list[Row]:
-    """The rows of a whole study, in order; accuracy_of(variant name, purpose, seed, k)."""
-    rows = []
-    while tasks := runner.missing(study, rows):
-        variant, purpose, seed, k = tasks[0]
-        rows.append(made_row(study, *tasks[0], accuracy_of(variant.name, purpose, seed, k)))
-    return rows
-
 
 # The variants.
 

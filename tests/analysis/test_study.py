@@ -1,0 +1,221 @@
+"""The study's report on simulated studies of which the truth is known, and its figures, documents and refusals."""
+
+import csv
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from made_study import finish, made_row, simulated, written
+from readable import assert_readable
+
+from analysis import study
+from analysis.study_parts import document, effects, figures, runner, sentences, table
+from analysis.study_parts.design import BASE, SMALL, WHOLE
+from analysis.study_parts.effects import BETTER, SAME, WORSE
+from analysis.study_parts.table import FINAL
+from analysis.support import statistics
+from core.run.errors import RunError
+
+TRUE = {"batch-norm": 0.03, "sigmoid": -0.30, "flip": 0.02, "kernel-1": -0.10, "wide": 0.025, "no-momentum": -0.02}
+EXPECTATIONS = {variant.name: (SAME, "") for variant in WHOLE.variants[1:]}
+PROJECT = table.PROJECT
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return simulated(TRUE, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def found(rows):
+    return effects.effects(WHOLE, rows, EXPECTATIONS | {"flip": (BETTER, ""), "wide": (WORSE, ""), "adam": (WORSE, "")})
+
+
+# Does it find what is there, and nothing else?
+
+
+def test_intervals_cover_the_truth_and_false_alarms_stay_rare(rows):
+    """120 studies of the same design: each effect is known."""
+    random = np.random.default_rng(1)
+    final = [row for row in rows if row.purpose == FINAL]
+    others = [row for row in rows if row.purpose != FINAL]
+    covered, shown, false_alarms, studies = [], [], [], 120
+    for _ in range(studies):
+        common = 0.004 * random.normal(size=1 + max(WHOLE.seeds))
+        noise = 0.004 * random.normal(size=len(final))
+        again = [
+            dataclasses.replace(row, test_accuracy=0.62 + TRUE.get(row.variant, 0.0) + common[row.seed] + own)
+            for row, own in zip(final, noise)
+        ]
+        found = effects.effects(WHOLE, again + others, EXPECTATIONS)
+        for effect in found:
+            truth, result = TRUE.get(effect.variant.name, 0.0), effect.result
+            covered.append(abs(result.difference - truth) <= result.half)
+            if truth:
+                shown.append(effect.outcome == (BETTER if truth > 0 else WORSE))
+        false_alarms.append(any(e.outcome != SAME for e in found if e.variant.name not in TRUE))
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
+    assert np.mean(shown) > 0.95
+    assert np.mean(false_alarms) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)  # of all studies, not of all effects
+
+
+def test_an_effect_by_hand():
+    """Differences 1, 2, 3, 1, 2, 3 points: mean 2, standard deviation 0.8944, t(0.975, 5) = 2.5706."""
+    variants = {v.name: v for v in WHOLE.variants}
+    made = [made_row(WHOLE, variants[BASE], FINAL, seed, 0, 0.60) for seed in WHOLE.seeds]
+    made += [made_row(WHOLE, variants["flip"], FINAL, s, 0, 0.60 + d / 100) for s, d in zip(WHOLE.seeds, [1, 2, 3] * 2)]
+    [effect] = effects.effects(WHOLE, made, {"flip": (WORSE, "Because.")})
+    assert effect.result.difference == pytest.approx(0.02)
+    assert effect.result.half == pytest.approx(2.5706 * 0.008944 / np.sqrt(6), rel=1e-3)
+    assert effect.outcome == BETTER and effect.surprise and not effect.missed
+    assert sentences.with_interval(effect) == "+2.00 (+1.06 to +2.94)"
+    assert sentences.effect_sentence(effect).startswith("A surprise: `flip` is better than the base: +2.00 (+1.06 to")
+    assert sentences.surprises([effect])[0].endswith("The reason given before: Because.")
+    halved = [dataclasses.replace(r, test_accuracy=1.2 - r.test_accuracy) if r.variant == "flip" else r for r in made]
+    [effect] = effects.effects(WHOLE, halved, {"flip": (WORSE, "")})
+    assert effect.outcome == WORSE and sentences.surprises([effect]) == [
+        "- None: every outcome is the one that was expected."
+    ]
+
+
+def test_an_incomplete_variant_is_not_run_yet(rows):
+    some = [row for row in rows if (row.variant, row.seed, row.purpose) != ("batch-norm", 6, FINAL)]
+    found = effects.effects(WHOLE, some, EXPECTATIONS)
+    assert "batch-norm" not in [effect.variant.name for effect in found]
+    assert effects.not_run(WHOLE, found) == {"batch norm": ["batch-norm"]}
+    assert "Not run yet: batch norm (`batch-norm`)." in sentences.pending(WHOLE, found)
+    assert document.blocks(WHOLE, some, found, "made-up")["batch norm"][-1] == "Not run yet."
+    with pytest.raises(RunError, match="runs of the base are not there yet"):
+        effects.effects(WHOLE, [row for row in rows if row.variant != BASE], EXPECTATIONS)
+
+
+def test_the_p_values_are_corrected_for_all_comparisons(found):
+    raw = [effect.result.p for effect in found]
+    np.testing.assert_allclose([effect.p for effect in found], statistics.holm(raw))
+    assert len(raw) == 31 and max(effect.p for effect in found) == 1
+    half_seen = [e for e in found if e.result.p < 0.05 < e.p]
+    for effect in half_seen:
+        assert "corrected for all comparisons that is not enough" in sentences.effect_sentence(effect)
+    assert half_seen, "31 comparisons: by chance one or two intervals leave out 0"
+
+
+def test_work_counts_images_and_steps(rows):
+    """FLOPs an image x images a step x steps."""
+    row = next(row for row in rows if row.variant == "batch-25" and row.purpose == FINAL)
+    assert effects.batch_size(row) == 25 and effects.work(row) == 1000 * 25 * 1000
+    assert effects.batch_size(next(row for row in rows if row.variant == BASE)) == 100
+
+
+# What the report writes.
+
+
+@pytest.mark.parametrize("number", [31, 9])
+def test_the_figures_can_be_read(found, number, tmp_path):
+    some = sorted(found, key=lambda effect: effect.variant.name not in TRUE)[:number]
+    texts = " ".join(assert_readable(figures.forest(some, "cifar10 (JPEG copy)")))
+    assert "batch-norm" in texts and "(JPEG copy)" in texts
+    assert "sigmoid loses most (−" in texts.replace("\n", " ").replace("\xa0", " ")
+    texts = assert_readable(figures.cost(some, "cifar10 (JPEG copy)"))
+    assert {"sigmoid", "kernel-1"} <= set(texts)
+
+
+def test_the_curves_can_be_read(rows, found, tmp_path):
+    written(tmp_path, WHOLE, rows)
+    epochs = table.read_epochs(tmp_path)
+    assert len(epochs) == 32 * 6 and all(len(each) == 3 for each in epochs.values())
+    own = [effect for effect in found if effect.factor.name == "width"]
+    drawing = figures.curves(own, epochs, "made-up")
+    texts = assert_readable(drawing)
+    assert {"base", "narrow", "wide-parameters", "wide-flops", "wide", "Test accuracy"} <= set(texts)
+    line = drawing.axes[2].lines[0]  # the base: its mean at the last evaluation
+    assert line.get_ydata()[-1] == pytest.approx(100 * effects.mean(own[0].base_rows, "test_accuracy"))
+
+
+def test_the_report_of_another_folder_is_written_beside_its_rows(tmp_path, capsys):
+    made = simulated({"batch-norm": 0.03}, np.random.default_rng(2), variants=["batch-norm"])
+    written(tmp_path / "it", WHOLE, made)
+    study.report(WHOLE, tmp_path / "it")
+    printed = capsys.readouterr().out
+    assert "`batch-norm` is better than the base" in printed and "Not run yet: activation (" in printed
+    text = (tmp_path / "it" / "report.md").read_text()
+    assert "## Batch norm" in text and "(curves-batch-norm.png)" in text and "Not run yet." in text
+    assert {path.name for path in (tmp_path / "it").glob("*.png")} == {
+        "effects.png", "cost.png", "curves-batch-norm.png",
+    }  # fmt: skip
+
+
+def test_blocks_are_filled_and_the_rest_stays():
+    text = "# A\n\nBefore.\n\n<!-- study: base -->\nold\n<!-- study: end -->\n\nAfter.\n"
+    filled = document.fill(text, {"base": ["new"]})
+    assert filled == "# A\n\nBefore.\n\n<!-- study: base -->\n\nnew\n\n<!-- study: end -->\n\nAfter.\n"
+    assert document.fill(filled, {"base": ["new"]}) == filled
+    with pytest.raises(RunError, match="'<!-- study: base -->': expected one of effects"):
+        document.fill(text, {"effects": []}, "choices.md")
+
+
+def test_a_row_can_be_asked_for_by_name(tmp_path, capsys):
+    made = finish(SMALL, lambda name, purpose, seed, k: 0.1 * seed + 0.05)
+    written(tmp_path, SMALL, made)
+    study.print_row(tmp_path, "sigmoid", "2")
+    command, result = capsys.readouterr().out.splitlines()
+    assert command.startswith("python train_loop.py --network plain") and "--activation sigmoid" in command
+    assert result.startswith("test_accuracy 0.25")
+    with pytest.raises(RunError, match="no final run of sigmoid with seed 9 yet"):
+        study.print_row(tmp_path, "sigmoid", "9")
+
+
+# The published rows and document.
+
+STUDY = PROJECT / "docs" / "study"
+published = pytest.mark.skipif(not (STUDY / table.RUNS).is_file(), reason="no row is published yet")
+
+
+@published
+def test_the_document_holds_what_the_rows_say():
+    rows, found = effects.read(WHOLE, STUDY)
+    data = json.loads((STUDY / table.FACTS).read_text())["data"]
+    text = study.CHOICES.read_text()
+    computed = document.blocks(WHOLE, rows, found, data, "study/")
+    assert set(re.findall(r"<!-- study: ([\w -]+) -->", text)) - {"end"} == set(computed)
+    assert document.fill(text, computed) == text
+    assert data in text
+    for figure in re.findall(r"\]\((study/[\w-]+\.png)\)", text):
+        assert (STUDY.parent / figure).is_file()
+
+
+@published
+def test_hand_written_sentences_of_the_document_have_no_measured_numbers():
+    """They stand between the blocks; a number there would grow old with the next rows."""
+    by_hand = document.BLOCK.sub("", study.CHOICES.read_text())
+    assert re.findall(r"\d+\.\d+ (?:%|points)|\d+ % of", by_hand) == []
+
+
+@published
+def test_no_published_row_was_tuned_on_the_test_set():
+    for row in table.read(STUDY):
+        assert ("--holdout" in row.command) == (row.purpose == table.RATE)
+
+
+# By the real training.
+
+
+def test_a_row_is_repeated_to_the_last_digit_by_its_command(tmp_path):
+    """The worker trains two runs in one process; the printed command trains the second one alone."""
+    of_eight_steps = dataclasses.replace(
+        SMALL, base_options=(*SMALL.base_options, "--steps", "8", "--batch-size", "20"), factors=(), seeds=(1,),
+        data="shapes10",
+    )  # fmt: skip
+    runner.run(of_eight_steps, tmp_path / "it", tmp_path / "runs", jobs=1)
+    rate, final = table.read(tmp_path / "it")
+    assert (rate.purpose, final.purpose) == (table.RATE, FINAL)
+    assert final.gradient_ratio > 0 and 0 <= final.sparsity <= 1 and np.isnan(rate.gradient_ratio)
+    assert runner.missing(of_eight_steps, [rate, final]) == []
+    words = [*final.command.split()[1:], "--runs-dir", tmp_path / "again", "--run", "it"]
+    subprocess.run([sys.executable, *words], cwd=PROJECT, check=True, capture_output=True)
+    with open(tmp_path / "again" / "it" / "epochs.csv", newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert (float(last["test_accuracy"]), float(last["test_loss"])) == (final.test_accuracy, final.test_loss)
