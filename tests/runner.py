@@ -9,7 +9,9 @@ from pathlib import Path
 from unittest import mock
 
 import forked
+
 import train_loop
+from analysis.benchmarks.processes import Finished
 from core.data import DataSet, load
 from core.run import checkpoints, logs, start
 from core.settings.command_line import parse
@@ -28,12 +30,15 @@ def command(script: str, *args) -> list[str]:
     return [sys.executable, str(PROJECT / script), *map(str, args)]
 
 
-def started(script: str, *args, stdin: str = ""):
-    """The script in a process of its own, forked where TensorFlow is imported already (tests/forked.py)."""
+def started(script: str, *args, stdin: str = "", **options):
+    """The script in a process of its own, forked where TensorFlow is imported already (tests/forked.py).
+
+    options: stdout, cwd and env as subprocess.Popen takes them.
+    """
     if forked.AVAILABLE:
-        return forked.Process(command(script, *args)[1:], stdin)
+        return forked.Process(command(script, *args)[1:], stdin, **options)
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    process = subprocess.Popen(command(script, *args), **streams, text=True)
+    process = subprocess.Popen(command(script, *args), **streams | options, text=True)
     process.stdin.write(stdin)
     process.stdin.close()
     process.stdin = None
@@ -50,6 +55,13 @@ def run_alone(script: str, *args, status: int = 0) -> subprocess.CompletedProces
     """The same in a Python of its own, which starts as it does at a terminal; it imports TensorFlow itself."""
     done = subprocess.run(command(script, *args), capture_output=True, text=True, input="", timeout=300)
     return as_expected(status, done, done.stdout, done.stderr)
+
+
+def run_python(script, *args, quiet: bool = False) -> Finished:
+    """What analysis.benchmarks.processes.run_python does, in a forked process; its memory is that of no machine."""
+    began = time.perf_counter()
+    done = run(str(script), *args)
+    return Finished(done.stdout, time.perf_counter() - began, 100.0)
 
 
 def as_expected(status: int, process, out: str, err: str) -> subprocess.CompletedProcess:
@@ -77,26 +89,26 @@ def wait_for_steps(process, folder: Path, steps: int) -> None:
 
 
 def train_here(runs_dir, name: str, *args, data=None, prepare=train_loop.prepare, compiled=train_loop.compiled) -> bool:
-    """A small run in this process, on a fifth of shapes10; with --resume, a run that is there.
+    """A small run in this process, on a tenth of shapes10; with --resume, a run that is there.
 
     Whether it reached its end. data, prepare, compiled: what the run uses instead.
     """
-    args = [str(arg) for arg in (*(() if "--resume" in args else (*SMALL, "--batch-size", 100)), *args)]
+    args = [str(arg) for arg in (*(() if "--resume" in args else (*SMALL, "--batch-size", 50)), *args)]
     invocation = parse(["--runs-dir", str(runs_dir), "--run", name, *args])
     with (
-        mock.patch.object(start, "load", lambda *given: data or fifth_of_shapes10()),
+        mock.patch.object(start, "load", lambda *given: data or tenth_of_shapes10()),
         start.start_session(invocation, prepare, compiled) as (training, session),
     ):
         return train_loop.train(training, session)
 
 
 @functools.cache
-def fifth_of_shapes10() -> DataSet:
-    """2,000 training images and 400 test images."""
+def tenth_of_shapes10() -> DataSet:
+    """1,000 training images and 200 test images."""
     whole = load("shapes10")
     return dataclasses.replace(
-        whole, train_images=whole.train_images[:2000], train_labels=whole.train_labels[:2000],
-        test_images=whole.test_images[:400], test_labels=whole.test_labels[:400], fingerprint="a fifth",
+        whole, train_images=whole.train_images[:1000], train_labels=whole.train_labels[:1000],
+        test_images=whole.test_images[:200], test_labels=whole.test_labels[:200], fingerprint="a tenth",
     )  # fmt: skip
 
 

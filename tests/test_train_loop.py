@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runner import PROJECT, fifth_of_shapes10, run, train_here
+from runner import PROJECT, run, tenth_of_shapes10, train_here
 
 import train_loop
 from core.data import batches
@@ -26,7 +26,7 @@ def test_invocation_defaults_are_the_recipe():
 
 def test_one_trace_of_each_compiled_function(tmp_path, monkeypatch):
     """Also with a batch that does not divide the data, and evaluation batches of unequal length."""
-    monkeypatch.setattr(batches, "EVALUATION_BATCH", 150)  # 400 test images: the last batch is short
+    monkeypatch.setattr(batches, "EVALUATION_BATCH", 150)  # 200 test images: the last batch is short
     functions, original = [], train_loop.compiled
 
     def compiled(*args, **given):
@@ -150,7 +150,7 @@ def test_a_network_that_does_not_fit_makes_no_folder(tmp_path, network, sentence
 
     original = model.NETWORKS["debug"]
     monkeypatch.setitem(model.NETWORKS, "debug", lambda *given: network(original(*given)))
-    monkeypatch.setattr("core.run.start.load", lambda *given: fifth_of_shapes10())
+    monkeypatch.setattr("core.run.start.load", lambda *given: tenth_of_shapes10())
     status = train_loop.main(parse(["--recipe", "debug", "--runs-dir", str(tmp_path), "--run", "edited"]))
     err = capsys.readouterr().err
     assert status == 1 and re.search(f"the network cannot be built: .*{sentence}", err) and err.count("\n") == 1

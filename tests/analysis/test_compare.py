@@ -4,15 +4,15 @@ import itertools
 import json
 import re
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
-from runner import run, train_here
+from runner import run, tenth_of_shapes10, train_here
 
 from analysis import compare
 from analysis.support import statistics, style
 from analysis.support.run import Run
-from core.data import load
 from core.run import checkpoints, logs, run_folder
 from core.run.errors import RunError
 
@@ -50,9 +50,10 @@ def recipe(runs_dir, name, accuracies, seeds=range(100), **more):
     return [write_run(runs_dir, f"{name}-{s}", a, s, **more) for s, a in zip(seeds, accuracies)]
 
 
-def compared(folders, tmp_path, capsys) -> list[str]:
-    """The lines that the comparison prints."""
-    compare.main(SimpleNamespace(run=folders, runs_dir=tmp_path, out=tmp_path / "it.png", data_dir=""))
+def compared(folders, tmp_path, capsys, draw=lambda *given: None) -> list[str]:
+    """The lines that the comparison prints. draw: what draws the figure of the recipes."""
+    with mock.patch.object(compare, "draw", draw):
+        compare.main(SimpleNamespace(run=folders, runs_dir=tmp_path, out=tmp_path / "it.png", data_dir=""))
     return capsys.readouterr().out.splitlines()
 
 
@@ -221,10 +222,11 @@ def test_exit_status_and_help(tmp_path):
 def trained(tmp_path_factory):
     """Two networks of 20 steps that differ in the learning rate."""
     runs_dir = tmp_path_factory.mktemp("runs")
-    whole = load("shapes10")
-    train_here(runs_dir, "fast", "--epochs", "1", "--batch-size", "500", data=whole)
-    train_here(runs_dir, "slow", "--epochs", "1", "--batch-size", "500", "--learning-rate", "0.002", data=whole)
-    return runs_dir
+    train_here(runs_dir, "fast", "--epochs", 1)
+    train_here(runs_dir, "slow", "--epochs", 1, "--learning-rate", 0.002)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.data.load", lambda *given: tenth_of_shapes10())
+        yield runs_dir
 
 
 def test_two_networks(trained, tmp_path, capsys):
@@ -236,7 +238,7 @@ def test_two_networks(trained, tmp_path, capsys):
     lines = compared([trained / "fast", trained / "slow"], tmp_path, capsys)
     assert lines[0] == "Which network is better: fast and slow?"
     alone = (right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum()
-    expected = f"Of 2,000 images fast alone predicts {alone[0]:,} correctly and slow alone {alone[1]:,}. fast − slow = "
+    expected = f"Of 200 images fast alone predicts {alone[0]:,} correctly and slow alone {alone[1]:,}. fast − slow = "
     assert lines[-2].startswith(expected)
     p = statistics.coin_p(int(alone[0]), int(sum(alone)))
     better = "fast is better than slow" if alone[0] > alone[1] else "slow is better than fast"
@@ -278,7 +280,7 @@ def test_networks_that_cannot_be_restored_as_they_were(trained, tmp_path, capsys
     stored["run"], stored["settings"]["lookahead"] = "older", True
     run_folder.write_config(older, stored)
     with pytest.raises(RunError, match="of another version of this project"):
-        compared([trained / "slow", older], tmp_path, capsys)
+        compared([trained / "slow", older], tmp_path, capsys, compare.draw)
     assert "lookahead: not there (slow), True (older)" in capsys.readouterr().out and (tmp_path / "it.png").is_file()
     for path in (edited / checkpoints.FOLDER).glob("step-*/*"):
         path.unlink()
@@ -337,7 +339,8 @@ def test_figures_of_one_to_five_recipes_can_be_read(tmp_path, drawings, count, n
 
 def test_the_images_can_be_read(trained, tmp_path, drawings, capsys):
     compared([trained / "fast", trained / "slow"], tmp_path, capsys)
-    assert_readable(drawings[1])
+    (images,) = drawings
+    assert_readable(images)
 
 
 def test_figures_of_runs_that_lack_something(tmp_path, drawings):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from readable import assert_readable
-from runner import fifth_of_shapes10, run, train_here
+from runner import run, tenth_of_shapes10, train_here
 
 from analysis import confusion
 from analysis.support import common, prediction_images, predictions, statistics, style
@@ -137,15 +137,15 @@ def test_no_mistake_and_no_hit():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def a_fifth():
+def a_tenth():
     """The data set of the runs of this file, drawn once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.data.load", lambda *given: fifth_of_shapes10())
+        patch.setattr("core.data.load", lambda *given: tenth_of_shapes10())
         yield
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, a_fifth):
+def trained(tmp_path_factory, a_tenth):
     """A run of two epochs, stopped in the second one. Read only."""
     runs_dir = tmp_path_factory.mktemp("runs")
     train_here(runs_dir, "it", "--epochs", 2, "--stop-at", 30, "--diagnostics", "off")
@@ -188,7 +188,7 @@ def test_figures_of_a_run_that_was_stopped(trained, tmp_path, capsys, monkeypatc
     step, n, right = re.match(
         r"Step (\d+) of 40: \d+ of (\d+) test images are predicted correctly, accuracy (.*) %", out
     ).groups()
-    assert (step, n) == ("30", "400") and right
+    assert (step, n) == ("30", "200") and right
     assert {path.name for path in tmp_path.iterdir()} == {"it.png", "it-mistakes.png", "it-hits.png"}
     assert [line.partition(":")[0] for line in out.splitlines()[1:4]] == [panel.title for panel in confusion.NUMBERS]
     assert any("Most confused pair" in text and "Hardest class" in text for text in texts[0])

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from readable import assert_readable
-from runner import fifth_of_shapes10, run, train_here
+from runner import run, tenth_of_shapes10, train_here
 
 from analysis import embedding
 from analysis.embedding import Embedding
@@ -142,15 +142,15 @@ def test_the_usual_ten_colours_would_not_do():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def a_fifth():
+def a_tenth():
     """The data set of the runs of this file, drawn once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.data.load", lambda *given: fifth_of_shapes10())
+        patch.setattr("core.data.load", lambda *given: tenth_of_shapes10())
         yield
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, a_fifth):
+def trained(tmp_path_factory, a_tenth):
     """A run with a checkpoint every three steps, stopped at step 25. Read only."""
     runs_dir = tmp_path_factory.mktemp("runs")
     train_here(runs_dir, "it", "--epochs", 2, "--checkpoint-every", 3, "--stop-at", 25, "--diagnostics", "off")
@@ -159,12 +159,12 @@ def trained(tmp_path_factory, a_fifth):
 
 def embedded(folder, tmp_path, *args) -> None:
     """What `python analysis/embedding.py FOLDER ...` does, in this process."""
-    given = [folder, "--out", tmp_path / "it.png", "--images", 200, *args]
+    given = [folder, "--out", tmp_path / "it.png", "--images", 150, *args]
     common.answer(embedding.main, embedding.build_parser().parse_args([*map(str, given)]))
 
 
 def test_the_features_times_the_last_matrix_are_the_logits(trained):
-    network, images = restored_network(trained), fifth_of_shapes10().test_images[:50]
+    network, images = restored_network(trained), tenth_of_shapes10().test_images[:50]
     found, layer = embedding.embed(Run(trained), checkpoints.newest(trained), images)
     last = network.layers[-1]
     logits = found.features @ last.kernel.numpy() + last.bias.numpy()
@@ -194,11 +194,11 @@ def test_the_figure_and_its_slide(trained, tmp_path, capsys, monkeypatch):
     of_steps = dict(
         re.fullmatch(r"step +(\d+): separability (.*), the plane shows .*", line).groups() for line in lines
     )
-    assert len(of_steps) == 6 and conclusion.endswith("standard deviations apart. 200 of 400 test images.")
+    assert len(of_steps) == 6 and conclusion.endswith("standard deviations apart. 150 of 200 test images.")
     titles = [text for text in texts[0] if text.startswith("step ")]
     for title, (step, value) in zip(titles, of_steps.items(), strict=True):
         assert float(title.removeprefix(f"step {step}: separability ")) == pytest.approx(float(value), abs=0.0056)
-    assert set(fifth_of_shapes10().class_names) <= {*texts[0]}
+    assert set(tenth_of_shapes10().class_names) <= {*texts[0]}
     step = list(of_steps)[2]
     embedded(trained, tmp_path, "--step", step)
     line, *_ = capsys.readouterr().out.splitlines()

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from runner import fifth_of_shapes10, run
+from runner import run, tenth_of_shapes10
 
 from analysis import predict
 from analysis.support.classifier import network_input
@@ -72,7 +72,7 @@ def predicted(straight, tmp_path, monkeypatch, capsys):
     """
     monkeypatch.setattr(predict, "draw", lambda *given, out: None)
     shutil.copytree(straight, tmp_path / "runs" / "it")
-    monkeypatch.setattr(predict, "data_of", lambda run, data_dir: fifth_of_shapes10())
+    monkeypatch.setattr(predict, "data_of", lambda run, data_dir: tenth_of_shapes10())
 
     def call(images, *options):
         paths = []
@@ -93,7 +93,7 @@ def predicted(straight, tmp_path, monkeypatch, capsys):
 
 
 def test_the_probabilities_are_those_of_the_network(straight, predicted):
-    image = fifth_of_shapes10().test_images[5]
+    image = tenth_of_shapes10().test_images[5]
     status, out, error = predicted([image])
     expected = restored_network(straight).probabilities(standardize(image[None]))[0].numpy()
     top = np.argsort(-expected)[:5]
@@ -102,7 +102,7 @@ def test_the_probabilities_are_those_of_the_network(straight, predicted):
 
 
 def test_an_earlier_checkpoint(straight, predicted):
-    image = fifth_of_shapes10().test_images[5]
+    image = tenth_of_shapes10().test_images[5]
     _, out, _ = predicted([image], "--step", 30)
     checkpoint = checkpoints.newest(straight, 30)
     expected = restored_network(straight, checkpoint).probabilities(standardize(image[None]))[0].numpy()
@@ -110,32 +110,32 @@ def test_an_earlier_checkpoint(straight, predicted):
 
 
 def test_like_and_unlike_follow_the_energy_of_the_test_images(predicted, monkeypatch):
-    data = fifth_of_shapes10()
-    energies = iter([[-3.0], [-1.0], np.linspace(-4, -2, 400), np.linspace(-3, 0, 500)])
+    data = tenth_of_shapes10()
+    energies = iter([[-3.0], [-1.0], np.linspace(-4, -2, 200), np.linspace(-3, 0, 500)])
     monkeypatch.setattr(predict, "energy", lambda logits: np.asarray(next(energies)))
     _, out, _ = predicted([data.test_images[0], data.test_images[1]])
     like, unlike = (line.strip() for line in out.splitlines() if "threshold" in line and "training set" in line)
     assert like == "energy −3.00, threshold −2.10: like the training set"
     assert unlike == "energy −1.00, threshold −2.10: unlike the training set"
-    assert "the first 400 test images are below the threshold −2.10. 70 % of 500 test images with shuffled" in out
+    assert "the first 200 test images are below the threshold −2.10. 70 % of 500 test images with shuffled" in out
 
 
 def test_accuracy_is_measured_on_the_test_images(predicted, monkeypatch):
-    data = fifth_of_shapes10()
+    data = tenth_of_shapes10()
     image = data.test_images[0]
     right = int(predicted([image])[1].partition(": ")[2].partition(".")[0])
     everything_wrong = dataclasses.replace(data, test_labels=np.full_like(data.test_labels, 10))
     monkeypatch.setattr(predict, "data_of", lambda run, data_dir: everything_wrong)
-    assert 15 < right < 90 and "0.0 % of the first 400 test images" in predicted([image])[1]
+    assert 15 < right < 90 and "0.0 % of the first 200 test images" in predicted([image])[1]
 
 
 def test_more_images_make_more_figures(predicted, monkeypatch, tmp_path):
     drawn = []
     monkeypatch.setattr(predict, "draw", lambda predictions, *_, out: drawn.append((predictions, out)))
-    _, out, _ = predicted(list(fifth_of_shapes10().test_images[:4]))
+    _, out, _ = predicted(list(tenth_of_shapes10().test_images[:4]))
     assert [(len(predictions), out.name) for predictions, out in drawn] == [(3, "predict.png"), (1, "predict-2.png")]
     assert out.count("drawn    ") == 2
-    predicted(list(fifth_of_shapes10().test_images[:4]), "--out", tmp_path / "some.svg")
+    predicted(list(tenth_of_shapes10().test_images[:4]), "--out", tmp_path / "some.svg")
     assert [out.name for _, out in drawn[2:]] == ["some.svg", "some-2.svg"]
 
 

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from runner import fifth_of_shapes10, run, train, train_here
+from runner import run, tenth_of_shapes10, train, train_here
 
 import train_loop
 from analysis import replay
@@ -17,7 +17,7 @@ from core.data.batches import standardize
 from core.run import checkpoints, logs, run_folder
 from core.settings.command_line import parse
 
-SMALL = ("--batch-size", 500, "--epochs", 15, "--checkpoint-every", 7)  # 60 steps of the debug network
+SMALL = ("--batch-size", 250, "--epochs", 15, "--checkpoint-every", 7)  # 60 steps of the debug network
 OFF = ("--diagnostics", "off")
 SHORT = ("--no-eager", "--steps", 12, "--batch-size", 32, "--data", "shapes10", "--checkpoint-every", 5)
 
@@ -26,7 +26,7 @@ SHORT = ("--no-eager", "--steps", 12, "--batch-size", 32, "--data", "shapes10", 
 def prepared_process():
     """Draw the images of a data set once, leave TensorFlow as tests/conftest.py configured it, draw small figures."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay, "load", lambda *given: fifth_of_shapes10())
+        patch.setattr(replay, "load", lambda *given: tenth_of_shapes10())
         patch.setattr(replay.devices, "configure", lambda threads, micro_batches=1: None)
         patch.setattr(batch_figure, "MOST", 3)
         yield
@@ -170,7 +170,7 @@ def test_a_prompt_in_train_step_with_the_weights_before_the_step(small, capsys, 
     replay_here(small, "--step", 45, "--pdb")
     out = capsys.readouterr().out
     assert "You are in train_step; the weights are those before step 45." in out and "train_step()" in out
-    assert "TensorShape([500, 32, 32, 3])" in out and "(Pdb) 45\n" in out
+    assert "TensorShape([250, 32, 32, 3])" in out and "(Pdb) 45\n" in out
     assert "Step 45 uncompiled is the step logged up to rounding" in out
 
     monkeypatch.setattr("sys.stdin", io.StringIO("quit\n"))
@@ -244,7 +244,7 @@ def test_the_figure(small, tmp_path, prepared, monkeypatch):
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     assert (int.from_bytes(content[16:20]), int.from_bytes(content[20:24])) == (1920, 1080)
     result, (_, grid) = measured[0], drawn[0].axes
-    assert result.images.shape == (500, 32, 32, 3) and len(grid.images) == 20
+    assert result.images.shape == (250, 32, 32, 3) and len(grid.images) == 20
     order = result.by_loss()
     assert np.all(np.diff(result.losses[order]) <= 0)
     for tile, i in zip(grid.images, order):
@@ -253,7 +253,7 @@ def test_the_figure(small, tmp_path, prepared, monkeypatch):
     assert f"{result.losses.max():.2f}" == texts[0]
     logged = logs.read(small, logs.STEPS)
     assert result.losses.mean() == pytest.approx(logged["loss"][44], rel=1e-5)
-    assert np.mean(result.predicted == result.labels) == pytest.approx(logged["accuracy"][44], abs=1 / 500 + 1e-6)
+    assert np.mean(result.predicted == result.labels) == pytest.approx(logged["accuracy"][44], abs=1 / 250 + 1e-6)
     # All images of a small batch.
     eight = batch_result.BatchResult(
         result.images[:8], result.labels[:8], np.array([1, np.nan, 3, 2, 0, 5, 4, 1.5]), result.predicted[:8], {}, {}

@@ -4,12 +4,12 @@ import dataclasses
 import functools
 import importlib
 import itertools
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import runner
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
@@ -64,11 +64,12 @@ def printed(capsys):
 
 @pytest.fixture
 def script():
-    """script("convolution.py", ...) -> the finished process, as a person at a terminal would start it."""
+    """script("convolution.py", ...) -> (exit status, standard output, standard error) of a process of its own."""
 
     def run(name, *args, cwd=PROJECT):
-        command = [sys.executable, str(PROJECT / "layers_explained" / name), *map(str, args)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+        process = runner.started(f"layers_explained/{name}", *args, cwd=cwd)
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
 
     return run
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import SHORT
-from runner import assert_same_run, fifth_of_shapes10, train_here
+from runner import assert_same_run, tenth_of_shapes10, train_here
 
 import train_loop
 from core.run import checkpoints, logs, recovery, run_folder
@@ -66,12 +66,12 @@ def test_rewind_is_the_state_after_exactly_that_step(straight):
     settings = Settings(**run_folder.read_config(straight)["settings"])
     saved = [int(path.name[5:]) for path in checkpoints.newest_first(straight)]
     assert 21 in saved and 20 in saved and min(saved) > 6
-    taken = train_loop.prepare(settings, fifth_of_shapes10())
+    taken = train_loop.prepare(settings, tenth_of_shapes10())
     states = {0: {name: variable.numpy() for name, variable in taken.state.items()}}
     for step in range(1, 25):
         taken.step(tf.constant(step))
         states[step] = {name: variable.numpy() for name, variable in taken.state.items()}
-    training = train_loop.prepare(settings, fifth_of_shapes10())
+    training = train_loop.prepare(settings, tenth_of_shapes10())
     for step in (24, 6, 20, 0):
         recovery.rewind(training, straight, step)
         for name, variable in training.state.items():

@@ -25,13 +25,13 @@ def test_what_a_run_leaves(straight):
     measured = layers["quantity"] == b"update_ratio"
     assert layers["layer"][measured][:2].tolist() == [b"conv1", b"dense1"] and layers["step"][0] == 0
     predictions = logs.read(straight, logs.PREDICTIONS)
-    assert predictions["count"].reshape(3, 100).sum(axis=1).tolist() == [400] * 3
+    assert predictions["count"].reshape(3, 100).sum(axis=1).tolist() == [200] * 3
     right = predictions["count"].reshape(3, 10, 10).trace(axis1=1, axis2=2)
-    np.testing.assert_allclose(right / 400, epochs["test_accuracy"])
+    np.testing.assert_allclose(right / 200, epochs["test_accuracy"])
     assert len(logs.read(straight, logs.TIMING)["step"]) == 60
     config = run_folder.read_config(straight)
-    assert config["settings"]["batch_size"] == 100 and config["data"]["title"] == "shapes10"
-    assert sum(config["data"]["train_class_counts"]) == 2000 and config["data"]["test_images_in_training"] == 0
+    assert config["settings"]["batch_size"] == 50 and config["data"]["title"] == "shapes10"
+    assert sum(config["data"]["train_class_counts"]) == 1000 and config["data"]["test_images_in_training"] == 0
     for key in ("tensorflow", "numpy", "python", "threads", "device", "precision", "git_commit", "kernels"):
         assert key in config, key
     assert config["parameter_count"] == 5370 and config["forward_flops_per_image"] > 2 * 226_304
@@ -147,7 +147,7 @@ def test_test_time_augmentation_is_an_evaluation_at_the_end(tmp_path, capsys):
     found = layers["quantity"] == b"test_accuracy_tta"
     assert layers["step"][found].tolist() == [2] and layers["layer"][found].tolist() == [b"network"]
     accuracy = layers["value"][found][0]
-    assert f"accuracy {terminal.accuracy_with_error(accuracy, 400)}" in capsys.readouterr().out
+    assert f"accuracy {terminal.accuracy_with_error(accuracy, 200)}" in capsys.readouterr().out
 
 
 def test_checkpoints_hold_the_state_by_name(straight):

@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from runner import run
+from runner import run, run_python
 
 from analysis.benchmarks import benchmark
 from analysis.benchmarks.processes import Finished
@@ -22,7 +22,8 @@ def rows_in(folder):
         return list(csv.DictReader(file))
 
 
-def test_a_row_is_what_the_run_left_and_what_is_there_is_not_trained_again(tmp_path, capsys):
+def test_a_row_is_what_the_run_left_and_what_is_there_is_not_trained_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "run_python", run_python)
     folder = tmp_path / "bench"
     benchmark.main(asked(folder))
     assert "from the command to the first step" in capsys.readouterr().out

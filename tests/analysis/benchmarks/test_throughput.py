@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runner import PROJECT, run
+from runner import PROJECT, run, run_python
 
 from analysis.benchmarks import measure_once, step_parts, throughput
 from analysis.benchmarks.baselines import keras_fit
@@ -151,15 +151,16 @@ def test_the_processor_and_its_instruction_sets(monkeypatch):
     assert throughput.processor(set()) == "Xeon x 2: the system does not name its instruction sets"
 
 
-def test_the_script_measures_in_turn_and_writes_table_rows_and_figure(tmp_path):
-    done = run(
-        SCRIPT, "--recipe", "debug", "--data", "shapes10", "--steps", 5, "--rounds", 1,
-        "--baselines", "keras-graph", "--out", tmp_path / "t.png",
-    )  # fmt: skip
-    assert done.stdout.startswith(throughput.processor(throughput.devices.processor_flags()))
-    assert re.search(r"this loop +[\d,]+", done.stdout) and re.search(r"False +[\d,]+ .* [\d.]+ \(", done.stdout)
-    assert re.search(r"this loop: [\d.]+ times Keras fit, jit_compile=False, in the only round", done.stdout)
-    assert re.search(r"backward +-?[\d.]+ ms", done.stdout)
+def test_it_measures_in_turn_and_writes_table_rows_and_figure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(throughput, "run_python", run_python)
+    given = ["--recipe", "debug", "--data", "shapes10", "--steps", 5, "--rounds", 1, "--baselines", "keras-graph"]
+    given += ["--precision", "float32", "--out", tmp_path / "t.png"]
+    throughput.main(throughput.build_parser().parse_args([*map(str, given)]))
+    out = capsys.readouterr().out
+    assert out.startswith(throughput.processor(throughput.devices.processor_flags()))
+    assert re.search(r"this loop +[\d,]+", out) and re.search(r"False +[\d,]+ .* [\d.]+ \(", out)
+    assert re.search(r"this loop: [\d.]+ times Keras fit, jit_compile=False, in the only round", out)
+    assert re.search(r"backward +-?[\d.]+ ms", out)
     rows = list(csv.DictReader(open(tmp_path / "t.csv")))
     order = [(row["name"], row["round"]) for row in rows if row["quantity"] == "gflops"]
     assert order == [(name, "1") for name in ("this loop", "matrix product", "Keras fit, jit_compile=False")]

@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 from made_runs import MadeRun
-from runner import PROJECT, command, run
+from runner import run, started
 
 from analysis.support import common
 from analysis.support.run import NotMeasured, Run
@@ -57,13 +57,12 @@ def test_what_can_go_wrong_is_one_line(error):
 def test_a_reader_that_has_read_enough(runs_dir, tmp_path, script):
     """`| true` and `| head -1`: no traceback, nothing on standard error."""
     out = [] if script == "diagnose" else ["--out", str(tmp_path / "it.png")]
-    args = [*command(f"analysis/{script}.py", "good", "--runs-dir", runs_dir), *out]
-    for reader in ("true", "head -1"):
-        done = subprocess.run(
-            ["sh", "-c", f'"$@" | {reader}', "sh", *args], capture_output=True, text=True, check=False, cwd=PROJECT
-        )
-        assert done.stderr == ""
-    assert done.stdout.count("\n") == 1
+    for reader, lines in ((["true"], 0), (["head", "-1"], 1)):
+        with subprocess.Popen(reader, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reading:
+            process = started(f"analysis/{script}.py", "good", "--runs-dir", runs_dir, *out, stdout=reading.stdin)
+            reading.stdin.close()
+            assert process.communicate()[1] == ""
+            assert reading.stdout.read().count(b"\n") == lines
 
 
 def test_a_terminal_that_knows_ascii_only_and_a_path_that_is_not_utf8(runs_dir, tmp_path):
@@ -74,12 +73,11 @@ def test_a_terminal_that_knows_ascii_only_and_a_path_that_is_not_utf8(runs_dir, 
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     for script in SCRIPTS:
         for last in ("it", "--help", "nobody\x1b[31m\nx"):
-            args = command(f"analysis/{script}.py", "--runs-dir", odd, last)
-            done = subprocess.run(args, capture_output=True, env=environment, check=False)
-            printed = done.stdout + done.stderr
-            assert b"Traceback" not in printed and b"\x1b" not in printed and printed.isascii()
-            assert done.returncode == (1 if last.startswith("nobody") else 0), printed
-            assert not last.startswith("nobody") or done.stderr.count(b"\n") == 1
+            process = started(f"analysis/{script}.py", "--runs-dir", odd, last, env=environment)
+            out, err = process.communicate()
+            assert "Traceback" not in out + err and "\x1b" not in out + err and (out + err).isascii()
+            assert process.returncode == (1 if last.startswith("nobody") else 0), out + err
+            assert not last.startswith("nobody") or err.count("\n") == 1
 
 
 CHANGES = {
