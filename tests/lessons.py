@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from documents import CODE_SPAN, PROJECT
+from documents import CODE_SPAN, PROJECT, named
 
 FOLDER = PROJECT / "docs" / "lessons"
 LINES = {"en": 150, "fr": 165}  # three screens of fifty lines; French takes a tenth more
@@ -169,8 +169,15 @@ class Lesson:
         """2 for 02-convolution.md."""
         return int(self.path.name[:2])
 
+    @property
+    def title(self) -> str:
+        """What messages call it, in either language: "lesson 2", or "docs/glossary.md" for another document."""
+        if re.match(r"\d\d-", self.path.name):
+            return f"lesson {self.number}"
+        return named(self.path).replace(".fr.md", ".md")
+
     def __str__(self) -> str:
-        return f"lesson {self.number} ({self.language})"
+        return f"{self.title} ({self.language})"
 
     @cached_property
     def sections(self) -> list[Section]:
@@ -220,6 +227,15 @@ def expected_numbers(table: str) -> list[Expected]:
 def lessons(language: str) -> list[Lesson]:
     """The lessons in a language, in order."""
     return [Lesson.read(path) for path in sorted((FOLDER / language).glob("[0-9][0-9]-*.md"))]
+
+
+def translated_pairs() -> list[tuple[Lesson, Lesson]]:
+    """(English, French) of every lesson and of every other document of docs/ that has a twin NAME.fr.md."""
+    found = [(english, FOLDER / "fr" / english.path.name) for english in lessons("en")]
+    for path in sorted((PROJECT / "docs").rglob("*.fr.md")):
+        english = path.with_name(path.name.replace(".fr.md", ".md"))
+        found.append((Lesson(english, english.read_text(), "en"), path))
+    return [(english, Lesson(path, path.read_text(), "fr")) for english, path in found if path.is_file()]
 
 
 def stale_sections(english: Lesson, french: Lesson) -> list[str]:

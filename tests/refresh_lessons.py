@@ -2,6 +2,7 @@
 
 python tests/refresh_lessons.py            mend line numbers and French spaces in every lesson
 python tests/refresh_lessons.py 2 3        the same, and say that the French of lessons 2 and 3 renders today's English
+python tests/refresh_lessons.py docs/glossary.md        the same of another document that has a French twin
 """
 
 import sys
@@ -11,11 +12,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 import french
 from documents import PROJECT, named
-from lessons import Lesson, lessons, with_hashes
+from lessons import lessons, translated_pairs, with_hashes
 
 
-def main(numbers: set[int]) -> None:
-    """Rewrite what differs, and say which files."""
+def main(revised: set[str]) -> None:
+    """Rewrite what differs, and say which files. revised: lessons by their number, other documents by their name."""
     for path in (*PROJECT.glob("*.fr.md"), *(PROJECT / "docs").rglob("*.fr.md")):
         write(path, french.typeset(path.read_text()))
     for language in ("en", "fr"):
@@ -24,9 +25,8 @@ def main(numbers: set[int]) -> None:
             for reference in lesson.references:
                 text = text.replace(reference.text, reference.mended)
             write(lesson.path, french.typeset(text) if language == "fr" else text)
-    for english in lessons("en"):
-        if english.number in numbers:
-            translated = Lesson.read(english.path.parent.parent / "fr" / english.path.name)
+    for english, translated in translated_pairs():
+        if english.title.removeprefix("lesson ") in revised:
             write(translated.path, with_hashes(english, translated))
 
 
@@ -38,4 +38,4 @@ def write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    main({int(number) for number in sys.argv[1:]})
+    main(set(sys.argv[1:]))

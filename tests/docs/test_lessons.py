@@ -7,7 +7,7 @@ import french
 import pytest
 import refresh_lessons
 import run_lessons
-from documents import PROJECT, documents, named
+from documents import CODE_SPAN, PROJECT, documents, named
 from lessons import (
     BLOCK,
     FOLDER,
@@ -23,12 +23,14 @@ from lessons import (
     expected_numbers,
     lessons,
     stale_sections,
+    translated_pairs,
     with_hashes,
 )
 
 ENGLISH = lessons("en")
 EVERY = pytest.mark.parametrize("lesson", [*ENGLISH, *lessons("fr")], ids=lambda lesson: named(lesson.path)[13:-3])
-PAIR = pytest.mark.parametrize("english", ENGLISH, ids=lambda lesson: lesson.path.stem)
+PAIRS = translated_pairs()
+PAIR = pytest.mark.parametrize(("english", "translated"), PAIRS, ids=[named(english.path) for english, _ in PAIRS])
 FRENCH_DOCUMENTS = [path for path in documents() if path.name.endswith(".fr.md") or path.parent.name == "fr"]
 WORK = ("Predict", "Exercise", "Exit card")  # the learners' own
 SECOND = 2  # the lesson that the tests below change
@@ -121,15 +123,16 @@ def test_figures_are_there_and_small(lesson):
 
 
 @PAIR
-def test_the_french_renders_todays_english(english):
-    stale = stale_sections(english, french_of(english))
-    ready = f"revise the French, then python tests/refresh_lessons.py {english.number}"
-    assert not stale, "\n".join([*stale, ready])
+def test_the_french_renders_todays_english(english, translated):
+    assert len(english.sections) == len(translated.sections), "another number of headings"
+    stale = stale_sections(english, translated)
+    name = english.title.removeprefix("lesson ")
+    assert not stale, "\n".join([*stale, f"revise the French, then python tests/refresh_lessons.py {name}"])
 
 
 @PAIR
-def test_code_numbers_and_figures_are_the_same(english):
-    assert not differences(english, french_of(english))
+def test_code_numbers_and_figures_are_the_same(english, translated):
+    assert not differences(english, translated)
 
 
 def differences(english: Lesson, translated: Lesson) -> list[str]:
@@ -144,7 +147,7 @@ def differences(english: Lesson, translated: Lesson) -> list[str]:
         ):
             if left != right:
                 only = [[str(x) for x in a if a.count(x) != b.count(x)] for a, b in ((left, right), (right, left))]
-                found.append(f"lesson {english.number}, {one.part}: {what}: English {only[0]}, French {only[1]}")
+                found.append(f"{english.title}, {one.part}: {what}: English {only[0]}, French {only[1]}")
     return found
 
 
@@ -162,6 +165,21 @@ def test_accuracy_is_exactitude(path):
 
 def wrong_precision(text: str) -> list[str]:
     return [line for line in french.prose(text).splitlines() if re.search(r"précisions?\b(?! numérique)", line, re.I)]
+
+
+def table_rows(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|") and not line.startswith("| ---")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_the_glossaries_have_the_same_terms_and_links():
+    """Row by row: as many cells, the same code in each, and the same place in the code."""
+    english, translated = (
+        table_rows((PROJECT / "docs" / name).read_text()) for name in ("glossary.md", "glossary.fr.md")
+    )
+    assert len(english) > 100
+    for one, other in zip(english, translated, strict=True):
+        assert [CODE_SPAN.findall(cell) for cell in one] == [CODE_SPAN.findall(cell) for cell in other], (one, other)
 
 
 # The checks find what they are for.
