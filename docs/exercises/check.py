@@ -7,6 +7,8 @@ python docs/exercises/check.py 3 --reset restore its file
 """
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -58,6 +60,7 @@ def check(entry: Entry) -> int:
         progress.write(state)
         print(report.of_check(checking.Result(entry, 0, sentence), set()), file=output, flush=True)
 
+    sys.stdin = io.StringIO()  # input() and breakpoint() end at once instead of waiting
     with time_limit.time_limit(entry.path, stopped, slow=entry.exercise.tensorflow):
         text = entry.path.read_bytes().decode("utf-8", errors="replace")
         result = checking.check(entry, text)
@@ -84,10 +87,11 @@ def hint(entry: Entry) -> int:
 
 
 def reset(entry: Entry) -> int:
-    """Restore the learner's file; what stood there is kept beside it."""
+    """Restore the learner's file; what stood there is kept beside it, under a name that is free."""
     kept = ""
     if entry.path.is_file() and entry.path.read_bytes().decode("utf-8", errors="replace") != entry.unsolved:
-        mine = entry.path.with_suffix(".mine")
+        count = len(list(entry.path.parent.glob(f"{entry.name}.mine*")))
+        mine = entry.path.with_suffix(f".mine{count or ''}")
         entry.path.replace(mine)
         kept = f"; what you wrote is in {report.relative(mine)}"
     entry.path.write_text(entry.unsolved, encoding="utf-8")
@@ -102,6 +106,9 @@ def main(args: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit status."""
     invocation = parse(args)
     entry = invocation.exercise
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # a stream that a test has put there
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows no ± prints it as an escape
     try:
         if invocation.progress:
             say(report.of_progress(set(progress.read().done)))

@@ -6,6 +6,8 @@ import warnings
 from dataclasses import dataclass
 from types import ModuleType
 
+import numpy as np
+
 from checker import catalogue, learner
 from checker.arrays import same
 from checker.catalogue import Entry
@@ -42,11 +44,12 @@ def check(entry: Entry, text: str) -> Result:
                 reached += 1
             headline = exercise.passed(module)
         except Wrong as wrong:
+            own_prints = printed.getvalue()  # without those of the calls that recognize a mistake
             mistake = recognized(entry, module) if module and text != entry.unsolved else None
             if not mistake:
-                return Result(entry, reached, wrong.sentence, wrong.details, printed=printed.getvalue())
+                return Result(entry, reached, wrong.sentence, wrong.details, printed=own_prints)
             details = wrong.details or (("found", wrong.sentence),)
-            return Result(entry, reached, mistake.sentence, details, mistake.name, printed=printed.getvalue())
+            return Result(entry, reached, mistake.sentence, details, mistake.name, printed=own_prints)
     return Result(entry, reached, headline=headline, printed=printed.getvalue())
 
 
@@ -70,9 +73,11 @@ def recognized(entry: Entry, module: ModuleType) -> Mistake | None:
 
 
 def results(entry: Entry, module: ModuleType) -> list | None:
-    """What the exercise's probe returns for this module; None when that stops with an error."""
+    """What the exercise's probe returns for this module; None when that stops with an error or
+    returns no numbers.
+    """
     try:
-        return entry.exercise.probe(module)
+        return [np.asarray(result, float) for result in entry.exercise.probe(module)]
     except KeyboardInterrupt:
         raise
     except BaseException:  # SystemExit too: the learner's code runs here

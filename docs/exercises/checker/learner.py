@@ -1,6 +1,7 @@
 """A learner's file: is there still a gap, does it load, and an exception in it as one sentence with its line."""
 
 import ast
+import bdb
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,8 @@ def load(text: str, path: Path) -> ModuleType:
         tree = ast.parse(text, str(path))
     except SyntaxError as error:
         raise Wrong(f"Line {error.lineno} is not Python yet: {error.msg}.", shown(text, error.lineno)) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise Wrong(f"The file is not Python ({error}); check.py {path.stem[:2]} --reset restores it.") from None
     if line := open_gap(tree):
         raise Wrong(f"The gap in line {line} is still open: write your code in place of the three dots.",
                     shown(text, line))  # fmt: skip
@@ -51,6 +54,9 @@ def stopped(error: BaseException, text: str, path: Path) -> Wrong:
         return Wrong(f"Your function could not be called as the docstring says ({what}).")
     if isinstance(error, RecursionError):
         return Wrong(f"Line {lines[-1]} calls itself again and again.", shown(text, lines[-1]))
+    if isinstance(error, EOFError | bdb.BdbQuit):
+        return Wrong(f"Line {lines[-1]} waits for the keyboard, which the checker does not have: for breakpoint() or "
+                     "input(), call your function from a file of your own.", shown(text, lines[-1]))  # fmt: skip
     if isinstance(error, SystemExit):
         return Wrong(f"Line {lines[-1]} ends Python; a function gives its result back with return.",
                      shown(text, lines[-1]))  # fmt: skip

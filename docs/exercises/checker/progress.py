@@ -6,8 +6,6 @@ from pathlib import Path
 
 from checker import catalogue
 
-FILE = catalogue.FOLDER / ".progress.json"
-
 
 @dataclass
 class Progress:
@@ -36,10 +34,15 @@ class Progress:
         self.hints.pop(name, None)
 
 
-def read(file: Path = FILE) -> Progress:
+def file() -> Path:
+    """Where it is kept, beside the exercises."""
+    return catalogue.FOLDER / ".progress.json"
+
+
+def read() -> Progress:
     """What was written last; an empty Progress when there is nothing, or nothing that can be read."""
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
+        stored = json.loads(file().read_text(encoding="utf-8"))
         known = {
             "done": [str(name) for name in stored["done"]],
             **{key: {str(n): int(c) for n, c in stored[key].items()} for key in ("attempts", "hints")},
@@ -49,8 +52,8 @@ def read(file: Path = FILE) -> Progress:
     return Progress(**known)
 
 
-def write(progress: Progress, file: Path = FILE) -> None:
+def write(progress: Progress) -> None:
     """Write it in one move, so that an interruption leaves the old file."""
-    beside = file.with_suffix(".part")
+    beside = file().with_suffix(".part")
     beside.write_text(json.dumps(asdict(progress), indent=1) + "\n", encoding="utf-8")
-    beside.replace(file)
+    beside.replace(file())

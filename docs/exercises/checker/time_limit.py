@@ -1,13 +1,14 @@
 """An endless loop in the learner's file, found from a second thread that reports its line and ends the process."""
 
 import contextlib
+import os
 import sys
 import threading
 import time
 from pathlib import Path
 
 CPU_SECONDS = 1.5  # of this process; a busy machine does not count against the learner
-WALL_SECONDS = 20  # for a file that waits: input(), time.sleep
+WALL_SECONDS = 20  # for a file that waits, with time.sleep
 SLOWER = 60  # times as long where TensorFlow has to start
 
 
@@ -26,8 +27,6 @@ def time_limit(path: Path, say, slow: bool = False):
             if busy or time.monotonic() - wall > WALL_SECONDS * (factor if slow else 1):
                 say(sentence(line_of(path, sys._current_frames().get(main)), busy))
                 sys.__stdout__.flush()
-                import os
-
                 os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -51,4 +50,4 @@ def sentence(line: int | None, busy: bool) -> str:
     where = f"at line {line}" if line else "in the check"
     if busy:
         return f"Your file did not come to an end; it was stopped {where}. Does a loop there ever stop?"
-    return f"Your file waits for something {where}; it must not ask for input or sleep."
+    return f"Your file waits for something {where}, and was stopped."
