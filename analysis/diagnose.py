@@ -32,32 +32,46 @@ SEVERITIES = ("red", "amber", "note")  # the worst first
 MOST_MARKS = 5  # in a figure
 
 # What brings about what: {consequence: its possible causes}. Causes stand earlier in DETECTORS.
-BAD_INIT = ("zero-init", "unnormalized-inputs", "init-too-large")
-BROKEN_STEP = (*BAD_INIT, "no-gradient", "frozen-step-counter", "frozen-layer", "uphill", "shrinking-weights",
-               "rate-high")  # fmt: skip
+BAD_INIT = ("zero-init", "equal-init", "unnormalized-inputs", "init-too-large", "init-too-small")
+ORDER = ("repeated-order", "unmixed-batches")
+BROKEN_STEP = (*BAD_INIT, "no-gradient", "no-nonlinearity", "clipped-logits", "saturated", "double-softmax",
+               "frozen-step-counter", "weights-reset", "frozen-layer", "uphill", "wrong-update", "shrinking-weights",
+               "strong-regularization", "strong-momentum", "rate-high")  # fmt: skip
+LARGE_STEPS = (*BAD_INIT, "frozen-step-counter", "uphill", "wrong-update", "strong-momentum", "rate-high")
+LITTLE_LEARNED = ("divergence", "dying-relu", "vanishing", "rate-low", "no-signal")
 CAUSES = {
-    "bad-init": BAD_INIT,
-    "exploding": (*BAD_INIT, "uphill", "rate-high"),
-    "divergence": (*BAD_INIT, "frozen-step-counter", "uphill", "rate-high"),
-    "non-finite": (*BAD_INIT, "frozen-step-counter", "uphill", "rate-high", "exploding", "divergence"),
-    "spike": ("rate-high", "divergence"),
-    "dying-relu": (*BAD_INIT, "bad-init", "frozen-step-counter", "evaluation-mode", "rate-high", "divergence"),
-    "vanishing": ("zero-init", "no-gradient", "shrinking-weights", "dying-relu", "double-softmax"),
-    "rate-low": ("zero-init", "no-gradient", "frozen-step-counter", "frozen-layer", "double-softmax", "vanishing"),
-    "rate-high": (*BAD_INIT, "frozen-step-counter", "uphill", "shrinking-weights"),
-    "frozen-layer": ("zero-init",),
-    "no-signal": (*BROKEN_STEP, "divergence", "dying-relu", "vanishing", "rate-low"),
-    "memorizing-noise": ("swapped-labels", "evaluation-mode"),
+    "bad-init": ("unmixed-batches", *BAD_INIT, "clipped-logits"),
+    "no-gradient": ("equal-init",),
+    "init-too-large": ("equal-init",),
+    "init-too-small": ("equal-init",),
+    "strong-regularization": ("weights-reset", "clipped-logits"),
+    "rate-high": ("unmixed-batches", *LARGE_STEPS[:-1], "bad-init", "weights-reset", "shrinking-weights"),
+    "exploding": (*LARGE_STEPS, "no-gradient"),
+    "divergence": ("unmixed-batches", *LARGE_STEPS, "weights-reset", "shrinking-weights"),
+    "non-finite": (*LARGE_STEPS, "exploding", "divergence"),
+    "spike": ("unmixed-batches", "weights-reset", "strong-momentum", "rate-high", "divergence"),
+    "evaluation-mode": (*ORDER, "weights-reset"),
+    "dying-relu": ("unmixed-batches", *LARGE_STEPS, "saturated", "bad-init", "no-gradient", "shrinking-weights",
+                   "evaluation-mode", "divergence"),
+    "vanishing": ("saturated", "zero-init", "equal-init", "init-too-small", "no-gradient", "shrinking-weights",
+                  "dying-relu", "double-softmax"),
+    "rate-low": ("unmixed-batches", *BAD_INIT, "no-gradient", "double-softmax", "frozen-step-counter", "frozen-layer",
+                 "uphill", "wrong-update", "shrinking-weights", "strong-momentum", "rate-high", "dying-relu",
+                 "vanishing"),
+    "frozen-layer": ("zero-init", "equal-init"),
+    "wrong-update": ("uphill", "frozen-layer"),
+    "no-signal": (*BROKEN_STEP, *LITTLE_LEARNED[:-1]),
+    "different-test": ("swapped-labels",),
+    "memorizing-noise": ("swapped-labels", "different-test", "evaluation-mode", *ORDER),
     "suspicious-test": ("leak", "evaluation-mode"),
-    "collapse": ("missing-class", "imbalanced-classes", *BROKEN_STEP, "evaluation-mode", "divergence", "dying-relu",
-                 "vanishing", "rate-low", "no-signal", "memorizing-noise"),
-    "ignored-class": ("missing-class", "imbalanced-classes", *BROKEN_STEP, "double-softmax", "evaluation-mode",
-                      "divergence", "dying-relu", "vanishing", "rate-low", "no-signal", "collapse"),
-    "oscillation": ("evaluation-mode", "rate-high"),
-    "overfit": ("imbalanced-classes", "leak", "swapped-labels", "memorizing-noise"),
-    "plateau": (*BROKEN_STEP, "double-softmax", "divergence", "dying-relu", "vanishing", "rate-low", "no-signal",
-                "collapse"),
-    "underfit": (*BROKEN_STEP, "double-softmax", "divergence", "dying-relu", "vanishing", "rate-low", "no-signal",
+    "collapse": ("missing-class", "imbalanced-classes", *ORDER, *BROKEN_STEP, "evaluation-mode", *LITTLE_LEARNED,
+                 "memorizing-noise"),
+    "ignored-class": ("missing-class", "imbalanced-classes", *ORDER, *BROKEN_STEP, "evaluation-mode",
+                      *LITTLE_LEARNED, "collapse"),
+    "oscillation": (*ORDER, "weights-reset", "strong-momentum", "evaluation-mode", "rate-high"),
+    "overfit": ("imbalanced-classes", "leak", "swapped-labels", "different-test", *ORDER, "memorizing-noise"),
+    "plateau": (*BROKEN_STEP, *LITTLE_LEARNED, "collapse"),
+    "underfit": ("swapped-labels", "wrong-metric", *ORDER, *BROKEN_STEP, "evaluation-mode", *LITTLE_LEARNED,
                  "non-finite", "collapse", "oscillation"),
 }  # fmt: skip
 

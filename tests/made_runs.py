@@ -8,6 +8,8 @@ from core.run import logs, run_folder
 
 KERNELS = {"conv1": 864, "conv2": 18_432, "dense": 5_120}  # weights in each
 FORWARD = ("conv1", "relu1", "conv2", "relu2", "dense")
+ARCHITECTURE = (("Convolution", "conv1"), ("ReLU", "relu1"), ("Convolution", "conv2"), ("ReLU", "relu2"),
+                ("Dense", "dense"))  # fmt: skip
 INITIAL_NORMS = {"conv1": 7.8, "conv2": 11.3, "dense": 0.3}  # of the kernels
 
 
@@ -22,7 +24,9 @@ class MadeRun:
         self.per_epoch = per_epoch
         self.config = {
             "run": "it", "steps_per_epoch": per_epoch, "total_steps": total, "precision": "float32",
+            "architecture": [{"layer": kind, "name": name} for kind, name in ARCHITECTURE],
             "settings": {"recipe": "classic", "holdout": False, "batch_size": 100, "optimizer": "sgd", "seed": 0,
+                         "momentum": 0.9, "weight_decay": 0.0,
                          "learning_rate": 0.04, "warmup": 0.1, "final_rate": 0.0, "label_smoothing": 0.0,
                          "precision": "float32", "data": "shapes10", "epochs": epochs, "steps": 0},
             "data": {"title": "made of formulas", "train_images": 100 * per_epoch, "test_images": 10_000,
@@ -62,12 +66,16 @@ class MadeRun:
         of_kernels("gradient_rms", lambda layer: noise[layer] / KERNELS[layer] ** 0.5)
         of_kernels("weight_norm", lambda layer: INITIAL_NORMS[layer] * (1 + norms / total))
         of_kernels("update_ratio", lambda layer: 5e-3 * rate)
+        for layer in KERNELS:  # the first update is that of SGD: rate x (1 + momentum) x gradient
+            first = self.steps["learning_rate"][0] * 1.9 * noise[layer][0]
+            self.layers["update_ratio"][layer][1][0] = first / self.layers["weight_norm"][layer][1][0]
         of_kernels("first_order_change", lambda layer: -1e-3 * rate)
         of_kernels("distance", lambda layer: norms / total)
         of_kernels("gradient_cosine", lambda layer: np.where(norms > 1, 0.1, 0.0))
         measurements = np.concatenate([[0], at])
         for quantity, value in (("activation_mean", 0.3), ("activation_std", 1.0), ("sparsity", 0.4)):
             self.layers[quantity] = {layer: (measurements, np.full(len(measurements), value)) for layer in FORWARD}
+        self.layers["sparsity"]["dense"][1][:] = 0  # logits
         self.layers["dead_channels"] = {x: (measurements, np.full(len(measurements), 0.02)) for x in ("relu1", "relu2")}
         self.layers["evaluation_disagreement"] = {"network": (at, np.full(epochs, 1e-7))}
         self.layers["traces"] = {"network": (at, np.ones(epochs))}

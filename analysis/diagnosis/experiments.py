@@ -126,6 +126,14 @@ def regularized(run: Run) -> str:
     return again(run, **most)
 
 
+def unregularized(run: Run) -> str:
+    """The same run without augmentation and label smoothing; "" if it has none of them."""
+    none = {"flip": "none", "crop": 0, "label_smoothing": 0.0}
+    if all(setting(run, name) == value for name, value in none.items()):
+        return ""
+    return again(run, **none)
+
+
 def without_weight_decay(run: Run) -> str:
     """The same run without weight decay, "" if it has none; adamw without it is adam."""
     if not setting(run, "weight_decay"):

@@ -39,7 +39,7 @@ def main(args) -> None:
     elif args.score:
         print(score(verdicts(args.out)))
     elif len(args.name) == 1:
-        record(args.name[0], args.out, args.args)
+        record(args.name[0], args.out, args.args, COLLECTION, short=True)
     else:
         record_each(args.name or list(COLLECTION), args.out, args.args)
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-from analysis.diagnosis.collection import COLLECTION, replaced, with_data
+from analysis.diagnosis.cases import Case, replaced, with_data
 from core.run import logs, run_folder
 from core.settings import command_line
 
@@ -20,14 +20,22 @@ TRAIN_IMAGES, TEST_IMAGES = 5_000, 2_000  # of CIFAR-10
 DENSE_START = 20  # steps whose norms are all measured
 
 
-def record(name: str, out: Path, args: list[str]) -> None:
-    """Train this run of the collection in this process, with `args` after its own; leave its logs in out/name."""
-    case = COLLECTION[name]
+SHORT_TRAIN_IMAGES, SHORT_TEST_IMAGES = 3_200, 1_000  # of any data set, for the fault collections
+
+
+def record(name: str, out: Path, args: list[str], cases: dict[str, Case], short: bool = False) -> None:
+    """Train this run of `cases` in this process, with `args` after its own; leave its logs in out/name.
+
+    short: with SHORT_TRAIN_IMAGES of any data set, and half a minute of training.
+    """
+    case = cases[name]
     with tempfile.TemporaryDirectory() as runs_dir, contextlib.ExitStack() as contexts:
         import train_loop  # here, so that a wrong name is reported before TensorFlow has started
         from core.run import start
 
-        contexts.enter_context(with_data(fewer_images))
+        contexts.enter_context(with_data(shortened if short else fewer_images))
+        if short:
+            contexts.enter_context(mock.patch("train_loop.TRAIN_SUBSET", SHORT_TEST_IMAGES))
         contexts.enter_context(short_files())
         contexts.enter_context(case.change())
         invocation = command_line.parse([*case.args.split(), *args, "--runs-dir", runs_dir, "--run", name])
@@ -50,11 +58,19 @@ def record(name: str, out: Path, args: list[str]) -> None:
 
 def fewer_images(data):
     """CIFAR-10 with its first images only, so that a run takes a minute."""
-    if data.name != "cifar10":
-        return data
+    return first(data, TRAIN_IMAGES, TEST_IMAGES) if data.name == "cifar10" else data
+
+
+def shortened(data):
+    """Any data set with its first images only, so that a run takes half a minute."""
+    return first(data, SHORT_TRAIN_IMAGES, SHORT_TEST_IMAGES)
+
+
+def first(data, train: int, test: int):
+    """The same data set with so many images of each set, the first ones."""
     return dataclasses.replace(
-        data, train_images=data.train_images[:TRAIN_IMAGES], train_labels=data.train_labels[:TRAIN_IMAGES],
-        test_images=data.test_images[:TEST_IMAGES], test_labels=data.test_labels[:TEST_IMAGES],
+        data, train_images=data.train_images[:train], train_labels=data.train_labels[:train],
+        test_images=data.test_images[:test], test_labels=data.test_labels[:test],
     )  # fmt: skip
 
 
@@ -72,9 +88,13 @@ def short_files():
         yield
 
 
-def record_each(names: list[str], out: Path, args: list[str]) -> None:
-    """Record them one after the other, each in a process of its own, so that nothing of one reaches the next."""
-    script = Path(__file__).with_name("faults.py")
+FAULTS = Path(__file__).with_name("faults.py")
+
+
+def record_each(names: list[str], out: Path, args: list[str], script: Path = FAULTS) -> None:
+    """Let `script` record them one after the other, each in a process, so that nothing of one reaches the next."""
     for name in names:
-        if subprocess.run([sys.executable, script, name, "--out", out, "--args", *args]).returncode:
+        if subprocess.run(
+            [sys.executable, script, name, "--out", out, *(["--args", *args] if args else [])]
+        ).returncode:
             raise run_folder.RunError(f"{name} could not be recorded; its own message is above")

@@ -112,11 +112,20 @@ def test_an_old_run_says_what_could_not_be_checked(tmp_path):
     config = json.loads((folder / run_folder.CONFIG).read_text())
     for name in ("train_class_counts", "test_class_counts", "test_images_in_training"):
         del config["data"][name]
+    del config["architecture"]
     (folder / run_folder.CONFIG).write_text(json.dumps(config))
     old = Run(folder)
     assert old.epochs["test_accuracy"][0] > 0 and np.isnan(old.epochs["test_calibration_error"]).all()
     found = diagnose.diagnose(old)
-    unknown = {"leak", "missing-class", "imbalanced-classes", "swapped-labels", "collapse", "ignored-class"}
+    unknown = {
+        "leak",
+        "missing-class",
+        "imbalanced-classes",
+        "swapped-labels",
+        "collapse",
+        "ignored-class",
+        "no-nonlinearity",
+    }
     assert not found.findings and unknown == set(found.not_checked)
     assert "predictions.csv is missing" in found.not_checked["collapse"]
 

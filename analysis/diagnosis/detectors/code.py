@@ -6,13 +6,13 @@ import numpy as np
 
 from analysis.diagnosis.detectors.finding import (
     AMBER,
+    LN10,
     RED,
     Finding,
     begin_of_lasting,
     finite_part,
     percent,
     trailing_mean,
-    trailing_median,
 )
 from analysis.support.run import NotMeasured, Run, counted
 
@@ -75,6 +75,25 @@ def adam_step_counter(run: Run) -> Finding | None:
         (f"per unit of the rate, its second update is {math.sqrt(np.median(shrunk)):.2f} times as long as its first "
          f"(median over layers); two gradients with a cosine of {np.median(agree):.2f} make that about "
          f"{right:.2f}, and {1.344 * right:.2f} if the correction takes every step for the first",),
+    )  # fmt: skip
+
+
+def wrong_metric(run: Run) -> Finding | None:
+    """The accuracy does not belong to the loss.
+
+    exp(-L) is the geometric mean of the probabilities of the true classes; their arithmetic mean is larger, and for
+    calibrated predictions the accuracy is no smaller than that. Rule: over the last 100 batches the accuracy is below
+    0.6 exp(-L) [H] while L is below 2. Clean runs have 1.3 exp(-L) and more.
+    """
+    window, times, learned = 100, 0.6, 2.0
+    steps, loss, accuracy = finite_part(run, window)
+    mean, right = float(loss[-window:].mean()), float(accuracy[-window:].mean())
+    if mean >= learned or right >= times * math.exp(-mean):
+        return None
+    return Finding(
+        "wrong-metric", "The accuracy does not belong to the loss", RED, int(steps[-window]),
+        (f"the last {window} batches have a mean loss of {mean:.3f} and an accuracy of {percent(right)}; the true "
+         f"class gets a probability of exp(-loss) = {math.exp(-mean):.2f} (geometric mean)",),
     )  # fmt: skip
 
 
@@ -172,86 +191,46 @@ def batches_above_evaluation(run: Run, window: int) -> tuple[np.ndarray, np.ndar
     return evaluations["step"][known], means[row[known]] - evaluations["train_accuracy"][known]
 
 
-def frozen_layer(run: Run) -> Finding | None:
-    """A layer gets a gradient and does not move.
+def weights_reset(run: Run) -> Finding | None:
+    """The weights return to their initial state at the beginning of each epoch.
 
-    Rule: update_ratio exactly 0 at 10 measured steps in a row while the layer's gradient and the rate are not 0.
+    Rule: at the first three steps after the end of an epoch the mean loss is above ln 10 - 0.15, after a mean of the
+    20 steps before below ln 10 - 0.3, at two ends of epochs at least and at every one at which the loss had come down
+    so far [H].
     """
-    rows = 10
-    ratio, gradient = run.table("update_ratio", rows), run.table("gradient_norm", rows)
-    rate = run.steps["learning_rate"][np.minimum(np.searchsorted(run.steps["step"], ratio.steps), run.length - 1)]
-    still = (ratio.values == 0) & (gradient.values > 0) & (rate > 0)[:, None]  # [S,L]
-    for i, name in enumerate(ratio.layers):
-        in_a_row = trailing_mean(still[:, i].astype(float), rows)
-        at = np.flatnonzero((in_a_row == 1) & (np.arange(len(in_a_row)) >= rows - 1))
-        if at.size:
-            begin = int(ratio.steps[at[0] - rows + 1])
-            return Finding(
-                "frozen-layer", f"Layer '{name}' has a gradient and does not move", RED, begin,
-                (f"update 0 at {int(still[:, i].sum())} of {len(ratio.steps)} measured steps, with a gradient norm of "
-                 f"{np.median(gradient.values[still[:, i], i]):.3g} (median)",),
-            )  # fmt: skip
-    return None
-
-
-def shrinking_weights(run: Run) -> Finding | None:
-    """The weights shrink faster than the data can build them up.
-
-    Rule: at the last three measured steps the median over layers of |w| / |w at step 1| is below 0.05 [H]; or below
-    0.5 [H] while the weight decay alone would halve the weights within 70 steps at the peak of the rate: its time
-    constant (1 - momentum) / (rate x decay), for adamw 1 / (rate x decay), is below 100 steps [H].
-    """
-    little, half, rows, shortest = 0.05, 0.5, 3, 100
-    table = run.table("weight_norm", rows)
-    started = table.values[0] > 0
-    if table.steps[0] != 1 or not started.any():
-        raise NotMeasured("the norms of the kernels at step 1 are not known, or 0")
-    fraction = np.median(table.values[:, started] / table.values[0, started], axis=1)  # [S]
-    steps = decay_steps(run)
-    limit = half if steps < shortest else little
-    if not (fraction[-rows:] < limit).all():
+    after, before, high, low, times = 3, 20, 0.15, 0.3, 2
+    per_epoch = run.steps_per_epoch
+    if per_epoch < before:
+        raise NotMeasured(f"it takes {before} steps an epoch, the run has {per_epoch}")
+    steps, loss, _ = finite_part(run, times * per_epoch + after)
+    ends = [int(i) for i in np.flatnonzero(steps % per_epoch == 0) if i + after < len(loss)]
+    learned = [i for i in ends if loss[i + 1 - before : i + 1].mean() < LN10 - low]
+    if len(learned) < times:
         return None
-    title = "The weight decay is too strong" if steps < shortest else "The weights shrink towards zero"
+    jumps = [(loss[i + 1 - before : i + 1].mean(), loss[i + 1 : i + 1 + after].mean()) for i in learned]
+    if not all(back > LN10 - high for _, back in jumps):
+        return None
     return Finding(
-        "shrinking-weights", title, RED, int(table.steps[begin_of_lasting(fraction < limit)]),
-        (f"at step {table.steps[-1]:,} a kernel's norm is {fraction[-1]:.2g} of its initial norm (median over layers)",
-         f"the weight decay is {run.fact('settings', 'weight_decay'):.3g}, the peak of the learning rate "
-         f"{np.nanmax(run.steps['learning_rate']):.3g}"
-         + (f": without a gradient the weights fall to 1/e in {steps:,.0f} steps" if math.isfinite(steps) else "")),
+        "weights-reset", "The weights return to their initial state at each epoch", RED, int(steps[learned[0]]) + 1,
+        (f"the loss jumps from {jumps[0][0]:.2f} to {jumps[0][1]:.2f} at step {steps[learned[0]] + 1:,}, and so at all "
+         f"{len(learned)} ends of epochs by which it had come down; chance level is ln 10 = {LN10:.2f}",),
     )  # fmt: skip
 
 
-def decay_steps(run: Run) -> float:
-    """The steps in which weight decay alone brings the weights to 1/e at the peak of the rate; inf without decay."""
-    pull = run.config["settings"].get("weight_decay", 0.0) * float(np.nanmax(run.steps["learning_rate"]))
-    if run.fact("settings", "optimizer") in ("sgd", "muon"):  # L2, which momentum adds up
-        pull /= 1 - run.config["settings"].get("momentum", 0.9)
-    return 1 / pull if pull > 0 else math.inf
+def clipped_logits(run: Run) -> Finding | None:
+    """The logits are cut off at 0: a ReLU, or dropout, behind the last layer.
 
-
-def uphill(run: Run) -> Finding | None:
-    """The updates raise the loss they should lower: those of all layers together, or those of one.
-
-    Rule: the first-order change g.d, summed over all layers or of one layer, is above 0 at every one of the first 5
-    steps (the first update has no momentum yet: it is -rate x g), or in the median of 50 measured steps [H].
+    Rule: before the first step more than 5 % [H] of the last layer's outputs are exactly 0.
     """
-    first, rows = 5, 50
-    table = run.table("first_order_change", first)
-    changes = {"": table.values.sum(axis=1)} | dict(zip(table.layers, table.values.T))
-    for layer, change in changes.items():
-        at = 0
-        if not (change[:first] > 0).all():
-            bad = np.flatnonzero(trailing_median(change, rows) > 0)
-            if not bad.size:
-                continue
-            at = int(bad[0]) - rows + 1
-        measured = change[at : at + rows]
-        return Finding(
-            "uphill", f"The updates of layer '{layer}' go uphill" if layer else "The updates go uphill", RED,
-            int(table.steps[at]),
-            (f"g.d, the first-order change of the loss, is positive at {percent((measured > 0).mean())} of "
-             f"{len(measured)} measured steps from step {table.steps[at]:,} on; an update downhill makes it negative",),
-        )  # fmt: skip
-    if len(table.steps) < rows:
-        raise NotMeasured(f"it takes first_order_change at {rows} steps, the run has it at {len(table.steps)}")
-    return None
+    most = 0.05
+    table = run.table("sparsity")
+    if table.steps[0] != 0:
+        raise NotMeasured("the activations of the untrained network were not measured")
+    logits = run.table("activation_std").values[0, -1]
+    if not table.values[0, -1] > most or logits == 0:  # zeros everywhere: kernels that start at zero
+        return None
+    return Finding(
+        "clipped-logits", "The logits are cut off at 0", RED, 0,
+        (f"{percent(table.values[0, -1])} of the outputs of the last layer '{table.layers[-1]}' are exactly 0 before "
+         "the first step; a logit is 0 by chance only",),
+    )  # fmt: skip

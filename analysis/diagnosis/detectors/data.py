@@ -100,7 +100,9 @@ def swapped_labels(run: Run) -> Finding | None:
     Rule: at the last evaluation the most frequent predictions for the classes are a permutation of them other than
     the identity, and by it at least 10 points [H] more predictions are right than by the labels. Two classes that a
     young network confuses do not do that: both then get the same prediction. Or, when a part of the labels is wrong:
-    the most frequent *wrong* predictions are a permutation that holds at least 40 % [H] of all errors.
+    the most frequent *wrong* predictions are a permutation that holds at least 40 % [H] of all errors; or they are k
+    classes too high for one k (from the last class on to the first), in at least 15 % of all predictions and 1.8 times
+    as many as for any other k [H]: classes that resemble each other are no neighbours in the list.
     """
     points, errors = 0.1, 0.4
     steps, confusions = run.confusions(passed=1)
@@ -108,7 +110,7 @@ def swapped_labels(run: Run) -> Finding | None:
     predicted = counts.argmax(axis=1)  # [K]
     classes = np.arange(len(predicted))
     if (predicted == classes).any():
-        if partly := partly_swapped(run, int(steps[-1]), counts, errors):
+        if partly := partly_swapped(run, int(steps[-1]), counts, errors) or shifted(run, int(steps[-1]), counts):
             return partly
     if (np.sort(predicted) != classes).any():
         return None
@@ -138,6 +140,51 @@ def partly_swapped(run: Run, step: int, counts: np.ndarray, least: float) -> Fin
         "swapped-labels", "A part of the labels belongs to other classes", RED, step,
         (f"{percent(fraction)} of the wrong predictions on {run.test_name} images follow a rule that names each class "
          f"once ({pairs}, ...); where classes merely resemble each other, several are taken for the same one",),
+    )  # fmt: skip
+
+
+def shifted(run: Run, step: int, counts: np.ndarray) -> Finding | None:
+    """The third part of `swapped_labels`: counts [K,K] of one evaluation."""
+    least, times = 0.15, 1.8
+    classes = np.arange(len(counts))
+    by_shift = np.array([counts[classes, (classes + k) % len(counts)].sum() for k in classes]) / counts.sum()
+    k = int(np.argmax(by_shift[1:])) + 1
+    others = np.delete(by_shift, [0, k])
+    if not others.size or by_shift[k] < max(least, times * others.max()):
+        return None
+    return Finding(
+        "swapped-labels", f"A part of the labels is shifted by {k}", RED, step,
+        (f"{percent(by_shift[k])} of the predictions on {run.test_name} images are "
+         f"{'one class' if k == 1 else f'{k} classes'} too high, {percent(by_shift[0])} are right; any other shift has "
+         f"{percent(others.max())} at most",),
+    )  # fmt: skip
+
+
+def different_test(run: Run) -> Finding | None:
+    """The test images, or their labels, are not like those of training: prepared in another way, or other data.
+
+    In epoch 1 every batch is new to the network, as the test images are. Rule: the accuracy of the last quarter of
+    epoch 1 is above the test accuracy after it by 10 points and 4 SE of the difference [H], and above the accuracy on
+    training images by less than 5 points [H], so that it is not the evaluation as such. The batches are behind by
+    themselves: the network still learns, and dropout acts.
+    """
+    points, errors, same = 0.1, 4, 0.05
+    per_epoch = run.steps_per_epoch
+    at = np.flatnonzero(run.epochs["step"] == per_epoch)
+    if not at.size or per_epoch < 8:
+        raise NotMeasured("it takes an evaluation at the end of epoch 1, of 8 steps or more")
+    batches = run.steps["accuracy"][per_epoch - per_epoch // 4 : per_epoch]
+    test, train = run.epochs["test_accuracy"][at[0]], run.epochs["train_accuracy"][at[0]]
+    count = batches.size * run.fact("settings", "batch_size")
+    error = math.hypot(
+        standard_error(float(test), run.fact("data", "test_images")), standard_error(float(batches.mean()), count)
+    )
+    if batches.mean() - test < max(points, errors * error) or batches.mean() - train > same:
+        return None
+    return Finding(
+        "different-test", f"The {run.test_name} images are not like those of training", RED, per_epoch,
+        (f"at the end of epoch 1 the batches, then new to the network, are right to {percent(batches.mean())}, the "
+         f"{run.test_name} images to {percent(test)}; nothing can be overfitted that was not seen before",),
     )  # fmt: skip
 
 
@@ -208,43 +255,4 @@ def memorizing_noise(run: Run) -> Finding | None:
         int(evaluations["step"][begin_of_lasting(holds)]),
         (f"train accuracy {percent(train[-1])}, {run.test_name} accuracy {percent(test[-1])}: chance level is 10 %",
          f"{run.test_name} loss {evaluations['test_loss'][-1]:.2f} nats, chance level is ln 10 = {LN10:.2f}"),
-    )  # fmt: skip
-
-
-def repeated_order(run: Run) -> Finding | None:
-    """The batches of every epoch are the same ones in the same order.
-
-    Rule: the log-loss residual r (against the mean of 51 neighbours, clipped at 3 MAD) correlates with itself
-    at a lag of exactly T = steps_per_epoch: rho(T) > 0.2 and > 6 standard deviations above rho at the 40 lags around
-    T, with at least 100 pairs [H]. With a fresh shuffle, batch t and batch t + T have nothing in common.
-    """
-    strong, stds, pairs, side, window = 0.2, 6, 100, 20, 51
-    lag = run.steps_per_epoch
-    if lag <= side + 1:
-        raise NotMeasured(f"it takes more than {side + 1} steps an epoch, the run has {lag}")
-    _, loss, _ = finite_part(run, lag + pairs + side)
-    if (loss <= 0).any():
-        raise NotMeasured("the loss of a batch is 0, so that its logarithm tells nothing")
-    logs = np.log(loss)
-    kernel = np.ones(window)
-    trend = np.convolve(logs, kernel, "same") / np.convolve(np.ones(len(logs)), kernel, "same")
-    residual = logs - trend
-    spread = 1.4826 * np.median(np.abs(residual - np.median(residual)))
-    if not spread:
-        return None
-    residual = np.clip(residual / spread, -3, 3)
-
-    def correlation(k):
-        a, b = residual[:-k] - residual[:-k].mean(), residual[k:] - residual[k:].mean()
-        return float(a @ b / math.sqrt((a @ a) * (b @ b)))
-
-    here = correlation(lag)
-    around = np.array([correlation(lag + k) for k in range(-side, side + 1) if k])
-    noise = max(around.std(), 1 / math.sqrt(len(residual) - lag))
-    if here < strong or here - around.mean() < stds * noise:
-        return None
-    return Finding(
-        "repeated-order", "Every epoch has the same batches in the same order", AMBER, lag + 1,
-        (f"how hard a batch was (loss against its neighbours) correlates by {here:.2f} with the batch exactly one "
-         f"epoch ({lag:,} steps) later; at the {2 * side} lags around by {around.mean():.2f} ± {around.std():.2f}",),
     )  # fmt: skip

@@ -7,13 +7,10 @@ from analysis.diagnosis.detectors.finding import (
     RED,
     Finding,
     begin_of_lasting,
-    near_peak_rate,
-    near_peak_span,
     percent,
-    stretch,
 )
 from analysis.diagnosis.detectors.runaway import gradient_flow, in_a_row
-from analysis.support.run import NotMeasured, Run
+from analysis.support.run import Run
 
 LONG = 200  # steps: how long an update must be too large or too small
 
@@ -67,105 +64,55 @@ def dying_relu(run: Run) -> Finding | None:
     )  # fmt: skip
 
 
-def rate_high(run: Run) -> Finding | None:
-    """Each update changes the weights by too much of their norm.
+def saturated(run: Run) -> Finding | None:
+    """A nonlinearity works in its flat part: its output is one of two values, and little gradient passes through.
 
-    Rule: median over layers of |d|/|w| > 3e-2 [H], red > 1e-1 [H], for 200 steps while the rate is at least half its
-    peak, over after half of that; or > 1e-1 at two measured steps of the whole run, or |w| 1.5 times that of 20
-    steps before (median over layers) [H]: a few such updates undo what many have built, and may be the last ones.
-    (CS231n's 1e-3 is for plain SGD; batch norm with momentum is well at 1e-2.)
+    Rule: behind a nonlinearity (a layer with dead_channels) fewer than 1 % of the outputs are 0, and at the last two
+    measurements at least mean(y^2) is between 0.8 and 1.001, the outputs -1 and 1 of tanh, or within 10 % of mean(y)
+    and above 0.1, the outputs 0 and 1 of a sigmoid [H]. Red with two layers, amber with one.
     """
-    if long := rate_scale(run, "rate-high", "The updates are too large for the weights", 3e-2, 1e-1):
-        return long
-    leap, times, growth = 0.1, 2, 1.5
-    steps, ratio = middle_ratio(run)
-    leaps = np.flatnonzero(ratio > leap)
-    grown_at, grown = growth_of_weights(run)
-    blown = np.flatnonzero(grown > growth)
-    if len(leaps) < times and not blown.size:
-        near_peak_span(run, steps, LONG)  # the first rule needs so many
-        return None
-    evidence = []
-    if leaps.size:
-        worst = leaps[np.argmax(ratio[leaps])]
-        evidence.append(
-            f"{len(leaps)} of {len(steps)} measured updates changed a layer by more than {percent(leap)} of its norm "
-            f"(median over layers), most of all step {steps[worst]:,}, by {percent(ratio[worst])}; 0.1 to 1 % is usual"
-        )
-    if blown.size:
-        worst = blown[np.argmax(grown[blown])]
-        evidence.append(
-            f"at step {grown_at[worst]:,} the norm of the kernels is {grown[worst]:.2g} times that of some 20 steps "
-            "before (median over layers)"
-        )
-    first = min(int(at[found[0]]) for at, found in ((steps, leaps), (grown_at, blown)) if found.size)
-    evidence += bouncing(run, 1)
-    return Finding("rate-high", "Some updates are far too large for the weights", AMBER, first, tuple(evidence))
-
-
-def growth_of_weights(run: Run, span: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """(steps [S], median over layers of |w| now / |w| at the last measured step at least `span` before [S])."""
-    table = run.table("weight_norm")
-    before = np.maximum(np.searchsorted(table.steps, table.steps - span, side="right") - 1, 0)
-    now, then = table.values[:, :-1], table.values[before, :-1]
-    return table.steps, np.nan_to_num(
-        np.median(np.where(then > 0, now / np.maximum(then, 1e-30), 1.0), axis=1), nan=1.0
-    )
-
-
-def rate_low(run: Run) -> Finding | None:
-    """Each update changes the weights by next to nothing.
-
-    Rule: median over layers of |d|/|w| < 5e-4 [H], red < 1e-5 [H], for 200 steps while the rate is at least half its
-    peak; over after twice that. (CS231n: about 1e-3 is right.)
-    """
-    near_peak_span(run, middle_ratio(run)[0], LONG)
-    return rate_scale(run, "rate-low", "The updates are too small for the weights", 5e-4, 1e-5)
-
-
-def middle_ratio(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """(steps [S], median over layers of |d|/|w| [S]), without the last layer, which starts small (OUTPUT_GAIN).
-
-    Raises NotMeasured for Muon, which makes it the learning rate: its updates all have the same norm, as its weights
-    do.
-    """
-    if run.config["settings"].get("optimizer") == "muon":
-        raise NotMeasured("with muon it is the learning rate, whatever the gradient")
-    table = run.table("update_ratio")
-    return table.steps, np.nan_to_num(np.median(table.values[:, :-1], axis=1), nan=0.0, posinf=np.inf)
-
-
-def bouncing(run: Run, since: int) -> list[str]:
-    """Sentences about the cosine of successive gradients and the gain ratio since that step, if they were measured."""
-    sentences = []
-    for quantity, sentence in (
-        ("gradient_cosine", "cosine between successive gradients {:.2f} (median; below -0.1 is zig-zag)"),
-        ("gain_ratio", "gain ratio {:.2f} (median; 1 for a small update, below 0 the loss of its own batch rose)"),
-    ):
-        try:
-            sentences.append(sentence.format(np.median(run.table(quantity).since(since).values)))
-        except NotMeasured:
-            pass
-    return sentences
-
-
-def rate_scale(run: Run, name: str, title: str, amber: float, red: float) -> Finding | None:
-    """`rate_high` and `rate_low` over a long time: they differ in the sign only."""
-    steps, ratio = middle_ratio(run)
-    near = near_peak_rate(run, steps)
-    steps, ratio = steps[near], ratio[near]
-    sign = 1 if red > amber else -1
-    slack = 0.5 if sign > 0 else 2.0
-    found = stretch(steps, sign * ratio > sign * amber, sign * ratio > sign * amber * slack, LONG)
+    rows = 2
+    layers = run.table("dead_channels").layers
+    mean, std, zeros = (run.table(name, rows) for name in ("activation_mean", "activation_std", "sparsity"))
+    found = []
+    for name in layers:
+        i = mean.layers.index(name)
+        m, square = mean.values[-rows:, i], mean.values[-rows:, i] ** 2 + std.values[-rows:, i] ** 2
+        tanh = (square > 0.8) & (square < 1.001)
+        sigmoid = (np.abs(square - m) < 0.1 * m) & (m > 0.1) & (m < 1.001)
+        if (zeros.values[-rows:, i] < 0.01).all() and (tanh.all() or sigmoid.all()):
+            found.append((name, m[-1], square[-1]))
     if not found:
         return None
-    middle = float(np.median(ratio[(steps >= found[0]) & (steps <= found[1])]))
-    if sign * middle <= sign * amber:
-        return None
+    names = ", ".join(f"'{name}' {m:.2f} and {square:.2f}" for name, m, square in found)
     return Finding(
-        name, title, RED if sign * middle > sign * red else AMBER, found[0],
-        (f"from step {found[0]:,} to {found[1]:,}, with the rate near its peak, an update changes a layer by "
-         f"{middle:.2g} of its norm (median over layers and steps); between 1e-3 and 1e-2 is usual",
-         f"the peak of the learning rate is {np.nanmax(run.steps['learning_rate']):.3g}",
-         *(bouncing(run, found[0]) if sign > 0 else ())),
+        "saturated", "Nonlinearities work in their flat part", RED if len(found) > 1 else AMBER, 0,
+        (f"mean(y) and mean(y^2) of the outputs at the end: {names}; nearly all outputs are at one of the two ends",),
+    )  # fmt: skip
+
+
+LINEAR = ("Convolution", "Dense", "Whitening")  # the layers with a kernel, by their names in config.json
+KEEPING = ("Flatten", "Dropout", "BatchNormalization", "AveragePooling", "Scale")  # two kernels stay one linear map
+
+
+def no_nonlinearity(run: Run) -> Finding | None:
+    """Two layers with a kernel follow each other without a nonlinearity: together they are one linear map.
+
+    Rule, on the architecture in config.json: between them stand only layers that are linear as well. No threshold.
+    """
+    last, found = None, []
+    for layer in run.fact("architecture"):
+        kind = layer.get("layer")
+        if kind in LINEAR:
+            if last:
+                found.append((last, layer["name"]))
+            last = layer["name"]
+        elif kind not in KEEPING:
+            last = None
+    if not found:
+        return None
+    pairs = ", ".join(f"'{a}' and '{b}'" for a, b in found)
+    return Finding(
+        "no-nonlinearity", "A nonlinearity is missing between two layers", AMBER, 0,
+        (f"no nonlinearity stands between {pairs}: the two compute what one layer could",),
     )  # fmt: skip

@@ -120,3 +120,10 @@ def standard_error(p: float, n: int) -> float:
 def percent(fraction: float) -> str:
     """`12.3 %`."""
     return f"{100 * fraction:.1f} %"
+
+
+def number(value: float) -> str:
+    """Three digits; what is not finite in words."""
+    if math.isnan(value):
+        return "not a number"
+    return f"{value:.3g}" if math.isfinite(value) else "infinite"

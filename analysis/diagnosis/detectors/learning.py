@@ -12,8 +12,10 @@ from analysis.diagnosis.detectors.finding import (
     begin_of_lasting,
     epoch_evaluations,
     finite_part,
+    near_peak_rate,
     percent,
     standard_error,
+    trailing_mean,
 )
 from analysis.support.run import NotMeasured, Run, counted
 
@@ -93,11 +95,12 @@ def slope_words(run: Run, since: int) -> list[str]:
 def underfit(run: Run) -> Finding | None:
     """A complete run that does not even fit its training images.
 
-    Rule: train accuracy at the last evaluation < 60 % [H] and less than 5 points above test. If the mean batch loss of
-    the last quarter is below that of the quarter before by more than 1 % and 2 standard errors, it was still learning:
-    note (undertrained). Flat: amber, and red below 15 % [H]. Needs 100 steps.
+    Rule: train accuracy at the last evaluation < 60 % [H] and less than 5 points above test. Still learning, a note
+    (undertrained): while the rate was at least half its peak, the mean batch loss of the second half fell below that
+    of the first by more than 2 % [H] and 2 standard errors. (At the end the loss falls in every run, because the rate
+    falls to zero.) Flat: amber, and red below 15 % [H]. Needs 100 steps.
     """
-    low, gap, lost, gain = 0.6, 0.05, 0.15, 0.01
+    low, gap, lost, gain = 0.6, 0.05, 0.15, 0.02
     run.need_steps(100)
     evaluations = epoch_evaluations(run)
     if not run.complete:
@@ -106,21 +109,55 @@ def underfit(run: Run) -> Finding | None:
     if train >= low or train - test >= gap:
         return None
     steps, loss, _ = finite_part(run, 100)
-    quarter = len(loss) // 4
-    before, last = loss[-2 * quarter : -quarter], loss[-quarter:]
-    error = math.sqrt((before.var() + last.var()) / quarter)
+    near = np.flatnonzero(near_peak_rate(run, steps))
+    half = len(near) // 2
+    before, last = loss[near[:half]], loss[near[half:]]
+    error = math.sqrt(before.var() / max(len(before), 1) + last.var() / len(last))
     fell = before.mean() - last.mean()
-    falling = fell > max(2 * error, gain * before.mean())
+    begin = int(steps[near[half]])
     evidence = (
         f"train accuracy {percent(train)}, {run.test_name} {percent(test)} after {run.length:,} steps",
-        f"the mean batch loss fell by {fell:.3f} ± {error:.3f} from the third quarter of the run to the last, to "
-        f"{last.mean():.3f}",
+        f"while the learning rate was near its peak, the mean batch loss fell by {fell:.3f} ± {error:.3f} from the "
+        f"first half of that time to the second, to {last.mean():.3f}",
     )
-    if falling:
-        return Finding("underfit", "It was still learning when it ended", NOTE, int(steps[-quarter]), evidence)
+    if fell > max(2 * error, gain * before.mean()):
+        return Finding("underfit", "It was still learning when it ended", NOTE, begin, evidence)
     return Finding(
-        "underfit", "It does not even fit its training images", RED if train < lost else AMBER, int(steps[-quarter]),
-        evidence,
+        "underfit", "It does not even fit its training images", RED if train < lost else AMBER, begin, evidence
+    )
+
+
+def strong_regularization(run: Run) -> Finding | None:
+    """Training is made so hard that the network does not learn what it could.
+
+    Rule: a dropout layer of config.json drops 80 % or more [H], or label smoothing moves 70 % or more [H] of the
+    probability; or at the last two evaluations the train accuracy, in evaluation mode, is above 1.5 times that of the
+    last 100 batches and 10 points above it, and below 70 % [H]: dropout and augmentation act in the batches only.
+    (Clean runs: 1.25 times at most.)
+    """
+    most_dropped, most_smoothed, window, times, points, learned = 0.8, 0.7, 100, 1.5, 0.1, 0.7
+    smoothing = run.config["settings"].get("label_smoothing", 0.0)
+    layers = [x for x in run.config.get("architecture") or [] if x.get("layer") == "Dropout"]
+    evidence = [f"layer '{x['name']}' drops {percent(x['rate'])}" for x in layers if x.get("rate", 0) >= most_dropped]
+    if smoothing >= most_smoothed:
+        evidence.append(f"label smoothing is {smoothing:g}")
+    evaluations, first = epoch_evaluations(run, 0 if evidence else 2, passed=1), 1
+    train, steps = evaluations["train_accuracy"], evaluations["step"]
+    ends = np.searchsorted(run.steps["step"], steps)
+    batches = trailing_mean(run.steps["accuracy"], window)[np.minimum(ends, run.length - 1)]
+    harder = (train > times * batches) & (train > batches + points) & (train < learned)
+    if len(harder) >= 2 and harder[-2:].all():
+        first = int(steps[begin_of_lasting(harder)])
+    elif not evidence:
+        return None
+    if len(train):
+        evidence.append(
+            f"train accuracy {percent(train[-1])} in evaluation mode, {percent(batches[-1])} in the last {window} "
+            "batches"
+        )
+    return Finding(
+        "strong-regularization", "The regularization is too strong", RED if len(evidence) > 1 else AMBER, first,
+        tuple(evidence),
     )  # fmt: skip
 
 
@@ -234,39 +271,4 @@ def collapse(run: Run) -> Finding | None:
         "collapse", f"Nearly every prediction is '{run.class_name(k)}'", RED if severe else AMBER, int(steps[first]),
         (f"at the last evaluation {percent(fraction[-1, k])} of the predictions are '{run.class_name(k)}', the class "
          f"of {percent(true[-1, k])} of the images", f"so at {counted(len(over) - first, 'evaluation')} in a row"),
-    )  # fmt: skip
-
-
-def pipeline(run: Run) -> Finding | None:
-    """The machine waits for something else than the arithmetic of the step.
-
-    Rule: a compiled function was traced more than once (--eager compiles none): amber. Or p95 / p50 of the seconds a
-    step took, without the probes, > 3 over at least 100 steps: a note, for a shared machine does that by itself.
-    """
-    tail, least, missing = 3, 100, None
-    try:
-        steps, traces = run.of_network("traces")
-    except NotMeasured as reason:
-        if not run.config["settings"].get("eager"):
-            missing = reason
-        traces = np.empty(0)
-    if len(traces) and traces[-1] > 1:
-        return Finding(
-            "pipeline", "The step is compiled more than once", AMBER, int(steps[traces > 1][0]),
-            (f"{traces[-1]:.0f} traces of one function by step {steps[-1]:,}; one is right: each costs seconds",),
-        )  # fmt: skip
-    run.need_steps(least)
-    timing = run.timing
-    seconds = timing["step_seconds"][1:]  # the first one compiles
-    if len(seconds) < least - 1:
-        raise NotMeasured("timing.csv is short")
-    middle, late = np.percentile(seconds, [50, 95])
-    if not late > tail * middle:
-        if missing:
-            raise missing
-        return None
-    return Finding(
-        "pipeline", "Some steps take much longer than others", NOTE,
-        int(timing["step"][1:][np.argmax(seconds > tail * middle)]),
-        (f"half of the steps take at most {1000 * middle:.1f} ms, one in twenty more than {1000 * late:.1f} ms",),
     )  # fmt: skip

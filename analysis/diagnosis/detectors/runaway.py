@@ -11,6 +11,7 @@ from analysis.diagnosis.detectors.finding import (
     RED,
     Finding,
     finite_part,
+    number,
     stretch,
     trailing_mean,
     trailing_median,
@@ -26,12 +27,13 @@ def non_finite(run: Run) -> Finding | None:
     if lost.size:
         at = lost[0]
         before = slice(max(at - 20, 0), at)
-        evidence = [f"at step {run.steps['step'][at]:,} the loss is {loss[at]}, the gradient norm {gradient[at]}"]
+        step, rate = run.steps["step"][at], run.steps["learning_rate"][at]
+        evidence = [f"at step {step:,} the loss is {number(loss[at])}, the gradient norm {number(gradient[at])}"]
         if at:
+            largest = number(loss[before].max()), number(gradient[before].max())
             evidence.append(
-                f"in the {counted(int(at - before.start), 'step')} before, the loss reached {loss[before].max():.3g} "
-                f"and the gradient norm {gradient[before].max():.3g}; the learning rate was "
-                f"{run.steps['learning_rate'][at]:.3g}"
+                f"in the {counted(int(at - before.start), 'step')} before, the loss reached {largest[0]} and the "
+                f"gradient norm {largest[1]}; the learning rate was {rate:.3g}"
             )
         return Finding("non-finite", "The loss is not a number", RED, int(run.steps["step"][at]), tuple(evidence))
     for column in ("train_loss", "test_loss"):
@@ -40,7 +42,7 @@ def non_finite(run: Run) -> Finding | None:
             step = int(run.epochs["step"][at[0]])
             return Finding(
                 "non-finite", "The loss of an evaluation is not a number", RED, step,
-                (f"{column} is {run.epochs[column][at[0]]} at step {step:,}, and every batch loss is finite",),
+                (f"{column} is {number(run.epochs[column][at[0]])} at step {step:,}, and every batch loss is finite",),
             )  # fmt: skip
     return None
 
@@ -120,24 +122,28 @@ def divergence(run: Run) -> Finding | None:
 def exploding(run: Run) -> Finding | None:
     """The gradient grows from layer to layer in the backward pass, or suddenly.
 
-    Rule: |g_first| / |g_last| > 70 (AUTOTRAINER, ICSE 2021) at 10 measured steps in a row, over after < 35; or the
-    global gradient norm more than 100 x its median so far at 10 steps in a row [H].
+    Rule: |g_l| / |g_last| > 70 (AUTOTRAINER, ICSE 2021, for the first layer l) for some layer l at 10 measured steps
+    in a row, over after < 35; or the global gradient norm more than 100 x its median so far at 10 steps in a row [H].
     """
     flow, rows, times = 70, 10, 100
     try:
-        steps, values = gradient_flow(run)
+        table = run.table("gradient_norm", rows)
     except NotMeasured as reason:
-        flow_found, missing = None, reason
+        missing = reason
         run.need_steps(rows)
     else:
-        flow_found, missing = in_a_row(values > flow, values > flow / 2, rows), None
-    if flow_found is not None:
-        first = int(steps[flow_found])
-        return Finding(
-            "exploding", "The gradient grows from layer to layer", AMBER, first,
-            (f"the first layer's gradient norm is {np.median(values[flow_found : flow_found + rows]):.3g} times "
-             f"the last one's at {rows} measured steps from step {first:,} on (median)",),
-        )  # fmt: skip
+        missing = None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = table.values / np.where(table.values[:, -1:] > 0, table.values[:, -1:], np.nan)  # [S,L]
+        for i, name in enumerate(table.layers[:-1]):
+            at = in_a_row(values[:, i] > flow, values[:, i] > flow / 2, rows)
+            if at is None:
+                continue
+            return Finding(
+                "exploding", "The gradient grows from layer to layer", AMBER, int(table.steps[at]),
+                (f"the gradient norm of '{name}' is {number(np.median(values[at : at + rows, i]))} times that of the "
+                 f"last layer at {rows} measured steps from step {table.steps[at]:,} on (median)",),
+            )  # fmt: skip
     norm = run.steps["gradient_norm"]
     norm = norm[: np.flatnonzero(~np.isfinite(norm))[0]] if not np.isfinite(norm).all() else norm
     ends = np.unique(np.geomspace(1, max(len(norm), 1), 100).astype(int))  # a hundred medians will do
