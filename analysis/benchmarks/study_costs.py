@@ -15,8 +15,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from analysis.benchmarks import options
-from analysis.study_parts.design import BASE, WHOLE, Variant
-from analysis.support import common
+from analysis.study_parts.design import BASE, WHOLE
+from analysis.support import common, style
 from core import devices
 
 tf = devices.import_tensorflow()
@@ -25,12 +25,14 @@ import numpy as np
 
 import train_loop
 from core.data import load
+from core.data.loading import first_images
 from core.model import IMAGE_SHAPE
-from core.settings.settings import option
+from core.run.errors import RunError
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 COLUMNS = ("variant", "parameters", "flops", "receptive_field", "step_ms")
 WARM_UP, ROUNDS = 3, 3
+SAME_WORK = ("images-5000", "images-40000", "no-momentum", "decay-5")  # a step computes what the base's does
 
 
 def receptive_field(network) -> int:
@@ -41,12 +43,6 @@ def receptive_field(network) -> int:
             break
         field, jump = field + (layer.kernel_size - 1) * jump, jump * layer.stride
     return min(field, IMAGE_SHAPE[0])
-
-
-def prepared(variant: Variant, data):
-    """(network, a function that takes the step of this number) of a variant."""
-    training = train_loop.prepare(variant.settings(WHOLE, final=False), data)
-    return training.network, training.step
 
 
 def milliseconds(step, first: int, count: int) -> float:
@@ -60,16 +56,31 @@ def milliseconds(step, first: int, count: int) -> float:
     return float(np.median(times[WARM_UP:]))
 
 
-def table(rows: list[dict], machine: str) -> str:
+def read(path: Path) -> list[dict]:
+    """The rows as they were written. Raises RunError for another file."""
+    try:
+        with open(path, newline="") as file:
+            return [{name: row[name] if name == "variant" else float(row[name]) for name in COLUMNS}
+                    for row in csv.DictReader(file)]  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: not a table of study_costs.py ({error})") from None
+
+
+def table(rows: list[dict]) -> str:
     """The document: one line a variant, times the base's in brackets."""
-    base = next(row for row in rows if row["variant"] == BASE)
+    by_name = {row["variant"]: row for row in rows}
+    base = by_name[BASE]
+    same = [by_name[name]["step_ms"] / base["step_ms"] for name in SAME_WORK]
     lines = [
         "# What the variants of the study cost",
         "",
         "`python analysis/benchmarks/study_costs.py` wrote this table. FLOPs are those of one image's forward pass "
         "(a multiply-accumulate is two); training takes three times as many. The receptive field is that of one number "
         "before the head: the side of a square of pixels, 32 at most. Milliseconds are the processor's for one step of "
-        f"one batch, with one thread ({machine}). In brackets: the multiple of the base.",
+        "one batch, with one thread. In brackets: the multiple of the base.",
+        "",
+        f"{style.listed([f'`{name}`' for name in SAME_WORK])} compute the same in a step as the base does, and took "
+        f"{min(same):.2f} to {max(same):.2f} times as long: so far the milliseconds can be trusted.",
         "",
         "| variant | options | parameters | FLOPs an image | receptive field | ms a step |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -83,31 +94,41 @@ def table(rows: list[dict], machine: str) -> str:
             cells.append(form.format(row[column]) + multiple)
         lines.append(f"| {' | '.join(cells)} |")
     base_options = " ".join(WHOLE.base_options)
-    return "\n".join([*lines, "", f"The base: `{option('network')[2:]}` with `{base_options}`.", ""])
+    return "\n".join([*lines, "", f"All variants begin with `{base_options}`.", ""])
 
 
 def main(args) -> None:
     """Measure every variant, write the table."""
+    if args.table:
+        return write(args.out)
     devices.configure(1)
-    data, rows = load(args.data, args.data_dir, holdout=True), {}
+    data = load(args.data, args.data_dir, holdout=True)
+    steps, rows = {}, {}
+    for variant in WHOLE.variants:
+        settings = variant.settings(WHOLE, final=False)
+        training = train_loop.prepare(settings, first_images(data, settings.train_images))
+        network, steps[variant.name] = training.network, training.step
+        rows[variant.name] = {
+            "variant": variant.name, "parameters": network.parameter_count, "flops": network.flops(),
+            "receptive_field": receptive_field(network), "step_ms": float("inf"),
+        }  # fmt: skip
     for turn in range(ROUNDS):
-        for variant in WHOLE.variants:
-            network, step = prepared(variant, data)
-            found = milliseconds(step, 1, args.steps)
-            if turn == 0:
-                rows[variant.name] = {
-                    "variant": variant.name, "parameters": network.parameter_count, "flops": network.flops(),
-                    "receptive_field": receptive_field(network), "step_ms": found,
-                }  # fmt: skip
-            rows[variant.name]["step_ms"] = min(rows[variant.name]["step_ms"], found)
-            common.say(f"round {turn + 1}  {variant.name:16} {found:6.1f} ms")
+        for name, step in steps.items():
+            found = milliseconds(step, 1 + turn * (WARM_UP + args.steps), args.steps)
+            rows[name]["step_ms"] = min(rows[name]["step_ms"], found)
+        common.say(f"round {turn + 1} of {ROUNDS}: the base takes {rows[BASE]['step_ms']:.1f} ms a step")
     args.out.mkdir(parents=True, exist_ok=True)
     with open(args.out / "study_variants.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows.values())
-    (args.out / "study_variants.md").write_text(table(list(rows.values()), devices.processor_name()))
-    common.say(f"written  {args.out / 'study_variants.md'}")
+    write(args.out)
+
+
+def write(folder: Path) -> None:
+    """The document, from the CSV."""
+    (folder / "study_variants.md").write_text(table(read(folder / "study_variants.csv")))
+    common.say(f"written  {folder / 'study_variants.md'}")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -115,6 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = options.parser("study_costs.py", __doc__.splitlines()[0])
     options.add_data(parser.add_argument)
     parser.add_argument("--steps", type=options.count, default=20, metavar="N", help="steps a variant and round [20]")
+    parser.add_argument("--table", action="store_true", help="only write the document again, from the CSV")
     parser.add_argument("--out", type=Path, metavar="DIR", default=FOLDER, help="[docs/reference]")
     return parser
 

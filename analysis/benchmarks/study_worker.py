@@ -44,7 +44,7 @@ def train(arguments: list[str], folder: Path) -> dict:
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     gc.collect()
     run = Run(folder)
-    diverged = not np.isfinite(run.steps["loss"]).all()
+    diverged = not all(np.isfinite(run.steps[name]).all() for name in ("loss", "gradient_norm"))
     if not (run.complete or diverged):
         lines = printed.read_text().strip().splitlines()
         return {"stopped": True} if status == 1 and "--resume" in lines[-1] else {"failed": (lines or ["nothing"])[-1]}

@@ -15,7 +15,7 @@ from analysis.study_parts.table import Row
 from core.run.errors import RunError
 
 BLOCK = re.compile(r"(<!-- study: ([\w -]+) -->\n).*?(<!-- study: end -->)", re.DOTALL)
-NOT_YET = "Not run yet."
+NOT_YET = "Not run yet; what is expected:"
 
 
 def blocks(study: Study, rows: list[Row], found: list[Effect], data: str, figures: str = "") -> dict[str, list[str]]:
@@ -29,12 +29,13 @@ def blocks(study: Study, rows: list[Row], found: list[Effect], data: str, figure
         "surprises": sentences.surprises(found),
         "pending": [sentences.pending(study, found)],
     }
-    lacking = of.not_run(study, found)
+    lacking, expectations = of.not_run(study, found), of.read_expectations(of.EXPECTATIONS)
     for factor in study.factors:
         own = [effect for effect in found if effect.factor is factor]
-        lines = sentences.factor_block(rows, own, figures) if own else [f"*{factor.question}*", "", NOT_YET]
-        if own and factor.name in lacking:
-            lines += ["", f"{NOT_YET[:-1]}: {', '.join(f'`{name}`' for name in lacking[factor.name])}."]
+        lines = sentences.factor_block(rows, own, figures) if own else [f"*{factor.question}*"]
+        if factor.name in lacking:
+            lines += ["", NOT_YET, ""]
+            lines += [sentences.expected(name, *expectations[name]) for name in lacking[factor.name]]
         computed[factor.name] = lines
     return computed
 

@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from analysis.study_parts import runner, table
-from analysis.study_parts.design import BASE, Factor, Study, Variant
+from analysis.study_parts.design import BASE, WHOLE, Factor, Study, Variant
 from analysis.study_parts.table import FINAL, Row
 from analysis.support import statistics
 from analysis.support.statistics import PairedDifference
 from core.run.errors import RunError
 
 BETTER, WORSE, SAME = "better", "worse", "same"
+EXPECTATIONS = table.PROJECT / "docs" / "study" / table.EXPECTATIONS  # written before the first run
+COSTS = table.PROJECT / "docs" / "reference" / "study_variants.csv"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Effect:
     p: float  # corrected for all comparisons
     expected: str  # better, worse or same
     why: str
+    seconds: float  # of the training, as a multiple of the base's
 
     @property
     def outcome(self) -> str:
@@ -78,6 +81,11 @@ def batch_size(row: Row) -> int:
     return int(words[words.index("--batch-size") + 1]) if "--batch-size" in words else 100
 
 
+def seconds(rows: tuple[Row, ...], step_ms: dict | None) -> float:
+    """The seconds of a training: a step's, measured in turn with the others', times the steps; else the rows' own."""
+    return step_ms[rows[0].variant] * rows[0].steps / 1000 if step_ms else mean(rows, "cpu_seconds")
+
+
 def gap(row: Row) -> float:
     """Training accuracy - test accuracy: what the network knows of its training images only."""
     return row.train_accuracy - row.test_accuracy
@@ -101,8 +109,12 @@ def read_expectations(path: Path) -> dict[str, tuple[str, str]]:
         raise RunError(f"{path}: not a table of expectations ({error})") from None
 
 
-def effects(study: Study, rows: list[Row], expectations: dict) -> list[Effect]:
-    """The effect of every variant that is complete, in the order of the design. Raises RunError without the base."""
+def effects(study: Study, rows: list[Row], expectations: dict, step_ms: dict | None = None) -> list[Effect]:
+    """The effect of every variant that is complete, in the order of the design. Raises RunError without the base.
+
+    step_ms: {variant: milliseconds a step}, measured in turn; without it the seconds are the rows' own, which depend on
+    what else the machine did.
+    """
     base = final_rows(study, rows, BASE)
     if not base:
         raise RunError(f"the {len(study.seeds)} runs of the base are not there yet: nothing to compare with")
@@ -113,10 +125,12 @@ def effects(study: Study, rows: list[Row], expectations: dict) -> list[Effect]:
                 pair = [[row.test_accuracy for row in group] for group in (own, base)]
                 compared.append((factor, variant, own, statistics.paired_difference(*pair)))
     corrected = statistics.holm([result.p for *_, result in compared]) if compared else []
-    return [
-        Effect(factor, variant, own, base, result, float(p), *expectations.get(variant.name, (SAME, "")))
-        for (factor, variant, own, result), p in zip(compared, corrected)
-    ]
+    found = []
+    for (factor, variant, own, result), p in zip(compared, corrected):
+        cost = seconds(own, step_ms) / seconds(base, step_ms)
+        expected, why = expectations.get(variant.name, (SAME, ""))
+        found.append(Effect(factor, variant, own, base, result, float(p), expected, why, cost))
+    return found
 
 
 def not_run(study: Study, found: list[Effect]) -> dict[str, list[str]]:
@@ -143,6 +157,12 @@ def read(study: Study, folder: Path) -> tuple[list[Row], list[Effect]]:
         raise RunError(f"{folder / table.RUNS}: no run is there yet; start with `python analysis/study.py`")
     for row in rows:
         table.check_same_recipe(folder, study, row)
-    own = folder / table.EXPECTATIONS
-    path = own if own.is_file() else table.PROJECT / "docs" / "study" / table.EXPECTATIONS
-    return rows, effects(study, rows, read_expectations(path))
+    return rows, effects(study, rows, read_expectations(EXPECTATIONS), read_step_ms() if study is WHOLE else None)
+
+
+def read_step_ms(path: Path = COSTS) -> dict[str, float] | None:
+    """{variant: milliseconds a step} of analysis/benchmarks/study_costs.py; None if it was not measured."""
+    if not path.is_file():
+        return None
+    with open(path, newline="") as file:
+        return {row["variant"]: float(row["step_ms"]) for row in csv.DictReader(file)}

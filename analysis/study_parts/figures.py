@@ -9,12 +9,13 @@ from analysis.study_parts import effects as of
 from analysis.study_parts import sentences
 from analysis.study_parts.design import BASE
 from analysis.study_parts.effects import BETTER, SAME, WORSE, Effect
-from analysis.support import style
+from analysis.support import statistics, style
 
 COLOURS = {BETTER: style.BLUE, WORSE: style.ORANGE, SAME: style.GREY}
 MARKERS = {BETTER: "▲", WORSE: "▼", SAME: "="}
 LINEAR = 1.0  # points around 0 that the forest plot draws linearly, beyond them logarithmically
 IN_ONE_COLUMN = 14  # variants; more are drawn in two columns
+FAR_BELOW = 12.0  # points under the base: beyond it the figure of costs draws a triangle at its lower edge
 
 
 def draw_all(found: list[Effect], epochs: dict, data: str, out: Path) -> list[Path]:
@@ -49,7 +50,10 @@ def forest(found: list[Effect], data: str):
             panel.plot([mean - half, mean + half], [y, y], color=colour, linewidth=4, solid_capstyle="butt")
             panel.plot(mean, y, "o", color=colour, markersize=10)
         panel.axvline(0, color="black", linewidth=1)
-        labels = [f"{ordered[i].variant.name}  {MARKERS[ordered[i].expected]}" for i in part]
+        labels = [
+            f"{e.variant.name}  {statistics.points(e.result.difference)} {MARKERS[e.expected]}"
+            for e in (ordered[i] for i in part)
+        ]
         panel.set_yticks(range(len(part)), labels)
         panel.set_ylim(-0.7, len(part) - 0.3)
         panel.set_xscale("symlog", linthresh=LINEAR, linscale=0.7)
@@ -80,16 +84,19 @@ def cost(found: list[Effect], data: str):
     base = 100 * of.mean(found[0].base_rows, "test_accuracy")
     for panel, against, label in (
         (axes[0, 0], lambda effect: effect.work, "FLOPs of the training, base = 1"),
-        (axes[0, 1], lambda effect: effect.ratio("cpu_seconds"), "seconds of the processor, base = 1"),
+        (axes[0, 1], lambda effect: effect.seconds, "seconds of the training, base = 1"),
     ):
         panel.axhline(base, color="black", linewidth=1, alpha=0.4)
-        points = [(1.0, base, "base", "black")]
+        panel.plot(1.0, base, "s", color="black", markersize=11, label="base")
         for effect in sorted(found, key=lambda effect: -abs(effect.result.difference)):
             accuracy = 100 * of.mean(effect.rows, "test_accuracy")
-            points.append((against(effect), accuracy, effect.variant.name, COLOURS[effect.outcome]))
-        for x, y, name, colour in points:
-            panel.plot(x, y, "s" if name == "base" else "o", color=colour, markersize=11, alpha=0.8)
-        low, high = min(point[0] for point in points), max(point[0] for point in points)
+            far = accuracy < base - FAR_BELOW
+            panel.plot(
+                against(effect), max(accuracy, base - FAR_BELOW), "v" if far else "o", color=COLOURS[effect.outcome],
+                markersize=11, alpha=0.8, label=effect.variant.name + f" ({accuracy:.0f} %)" * far,
+            )  # fmt: skip
+        costs = [against(effect) for effect in found]
+        low, high = min(0.7, *costs), max(1.4, *costs)
         room = (high / low) ** 0.25 * 1.2  # for the names
         panel.set_xscale("log")
         panel.set_xlim(low / room, high * room)
@@ -102,19 +109,19 @@ def cost(found: list[Effect], data: str):
     drawing.suptitle(heading(sentences.cost_title(found, data)), x=0.01, ha="left")
     drawing.canvas.draw()  # the names are placed where the layout has put the points
     for panel in axes[0]:
-        name_points(panel, found)
+        name_points(panel)
     return drawing
 
 
-def name_points(panel, found: list[Effect]) -> None:
-    """The variants' names beside their points, the largest differences first, wherever there is room."""
+def name_points(panel) -> None:
+    """The labels of the points beside them, in the order in which they were drawn, wherever there is room."""
     markers = [line for line in panel.lines if len(line.get_xdata()) == 1]
     pixel = panel.figure.dpi  # an inch
     spots = [panel.transData.transform((line.get_xdata()[0], line.get_ydata()[0])) for line in markers]
-    names = ["base", *(e.variant.name for e in sorted(found, key=lambda e: -abs(e.result.difference)))]
     taken = [(x - 0.08 * pixel, y - 0.08 * pixel, x + 0.08 * pixel, y + 0.08 * pixel) for x, y in spots]
     inside = panel.get_window_extent()
-    for (x, y), name, line in zip(spots, names, markers):
+    for (x, y), line in zip(spots, markers):
+        name = line.get_label()
         width, half = style.LETTER * len(name) * pixel, style.LINE * pixel / 2
         for side, left in ((1, x + 0.1 * pixel), (-1, x - 0.1 * pixel - width)):
             box = (left, y - half, left + width, y + half)

@@ -61,7 +61,7 @@ def effect_table(found: list[Effect]) -> list[str]:
             f"| `{effect.variant.name}` | {EXPECTED[effect.expected]} | {OUTCOMES[effect.outcome]} | "
             f"{with_interval(effect)} | {statistics.p_in_words(effect.p).removeprefix('p ').removeprefix('= ')} | "
             f"{result.superiority:.2f} | {100 * result.detectable:.2f} | {effect.work:.2f}× | "
-            f"{effect.ratio('cpu_seconds'):.2f}× | {effect.ratio('parameters'):.2f}× |"
+            f"{effect.seconds:.2f}× | {effect.ratio('parameters'):.2f}× |"
         )
     return lines
 
@@ -93,11 +93,18 @@ def effect_sentence(effect: Effect) -> str:
         BETTER: f"`{name}` is better than the base", WORSE: f"`{name}` is worse than the base",
         SAME: f"no difference between `{name}` and the base is shown",
     }[effect.outcome]  # fmt: skip
+    found = found if surprised else found[0].upper() + found[1:]
+    lost = sum(row.diverged for row in effect.rows)
+    diverged = f" {lost} of its {result.k} runs diverged, which counts as chance level" if lost else ""
+    if 0 < lost < result.k:
+        others = [row for row in effect.rows if not row.diverged]
+        diverged += f"; the others reach {100 * of.mean(others, 'test_accuracy'):.2f} %"
+    diverged += "." * bool(lost)
     return (
         f"{surprised}{found}: {with_interval(effect)} points{alone}, corrected {statistics.p_in_words(effect.p)}, "
         f"P({name} > base) = {result.superiority:.2f}; a true difference under {100 * result.detectable:.2f} points "
-        f"cannot be seen with these runs. Expected: {EXPECTED[effect.expected]}. It costs {effect.work:.2f} times the "
-        f"FLOPs, {effect.ratio('cpu_seconds'):.2f} times the seconds and {effect.ratio('parameters'):.2f} times the "
+        f"cannot be seen with these runs.{diverged} Expected: {EXPECTED[effect.expected]}. It costs {effect.work:.2f} "
+        f"times the FLOPs, {effect.seconds:.2f} times the seconds and {effect.ratio('parameters'):.2f} times the "
         f"parameters."
     )
 
@@ -142,6 +149,11 @@ def surprises(found: list[Effect]) -> list[str]:
         f"The reason given before: {e.why}"
         for e in sorted(unexpected, key=lambda e: (e.missed, -abs(e.result.difference)))
     ] or ["- None: every outcome is the one that was expected."]
+
+
+def expected(name: str, outcome: str, why: str) -> str:
+    """One expectation whose runs are not there yet."""
+    return f"- `{name}`: {EXPECTED[outcome]}. {why}"
 
 
 def pending(study: Study, found: list[Effect]) -> str:

@@ -79,8 +79,8 @@ class Settings:
     )
     dense_units: int = setting(128, "plain: outputs of the first dense layer", "network", interval="[1, 65536]")
     initialization: str = setting(
-        "he", "plain: the variance of the initial weights; small, large: a tenth and three times He's standard "
-        "deviation", "network", INITIALIZATIONS,
+        "he", "plain: the size of the initial weights; small: a tenth of He's, large: three times He's", "network",
+        INITIALIZATIONS,
     )  # fmt: skip
 
     # Optimization.

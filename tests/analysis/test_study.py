@@ -88,7 +88,7 @@ def test_an_incomplete_variant_is_not_run_yet(rows):
     assert "batch-norm" not in [effect.variant.name for effect in found]
     assert effects.not_run(WHOLE, found) == {"batch norm": ["batch-norm"]}
     assert "Not run yet: batch norm (`batch-norm`)." in sentences.pending(WHOLE, found)
-    assert document.blocks(WHOLE, some, found, "made-up")["batch norm"][-1] == "Not run yet."
+    assert document.blocks(WHOLE, some, found, "made-up")["batch norm"][2] == document.NOT_YET
     with pytest.raises(RunError, match="runs of the base are not there yet"):
         effects.effects(WHOLE, [row for row in rows if row.variant != BASE], EXPECTATIONS)
 
@@ -120,7 +120,7 @@ def test_the_figures_can_be_read(found, number, tmp_path):
     assert "batch-norm" in texts and "(JPEG copy)" in texts
     assert "sigmoid loses most (−" in texts.replace("\n", " ").replace("\xa0", " ")
     texts = assert_readable(figures.cost(some, "cifar10 (JPEG copy)"))
-    assert {"sigmoid", "kernel-1"} <= set(texts)
+    assert {"sigmoid (32 %)", "kernel-1"} <= set(texts)
 
 
 def test_the_curves_can_be_read(rows, found, tmp_path):
@@ -142,7 +142,7 @@ def test_the_report_of_another_folder_is_written_beside_its_rows(tmp_path, capsy
     printed = capsys.readouterr().out
     assert "`batch-norm` is better than the base" in printed and "Not run yet: activation (" in printed
     text = (tmp_path / "it" / "report.md").read_text()
-    assert "## Batch norm" in text and "(curves-batch-norm.png)" in text and "Not run yet." in text
+    assert "## Batch norm" in text and "(curves-batch-norm.png)" in text and document.NOT_YET in text
     assert {path.name for path in (tmp_path / "it").glob("*.png")} == {
         "effects.png", "cost.png", "curves-batch-norm.png",
     }  # fmt: skip
@@ -198,6 +198,46 @@ def test_hand_written_sentences_of_the_document_have_no_measured_numbers():
 def test_no_published_row_was_tuned_on_the_test_set():
     for row in table.read(STUDY):
         assert ("--holdout" in row.command) == (row.purpose == table.RATE)
+
+
+@published
+def test_the_paragraphs_say_what_the_rows_say():
+    """Each comparison that a paragraph beginning with "Why" makes, factor by factor."""
+    _, found = effects.read(WHOLE, STUDY)
+    by_name = {effect.variant.name: effect for effect in found}
+    base = found[0].base_rows
+
+    def of(name, column, finished=False):
+        rows = base if name == BASE else by_name[name].rows
+        rows = [row for row in rows if not (finished and row.diverged)]
+        if column == "gap":
+            return np.mean([effects.gap(row) for row in rows])
+        return effects.mean(rows, column)
+
+    # batch norm
+    assert of("batch-norm", "learning_rate") == pytest.approx(3 * of(BASE, "learning_rate"))
+    assert abs(of("batch-norm", "train_accuracy") - of(BASE, "train_accuracy")) < 0.015
+    assert of("batch-norm", "gap") < of(BASE, "gap") - 0.01
+    assert of("batch-norm", "dead_channels") > 0.05 > of(BASE, "dead_channels")
+    # activation
+    assert of("sigmoid", "gradient_ratio") < of(BASE, "gradient_ratio") / 100
+    assert of("sigmoid", "signal_ratio") < 0.3 and of("sigmoid", "dead_channels") == 0
+    assert of("sigmoid", "sparsity") < 0.001 and of("no-activation", "test_accuracy") > 0.5
+    assert of(BASE, "dead_channels") < 0.01
+    assert of("gelu", "train_accuracy") > of(BASE, "train_accuracy") + 0.03 and of("gelu", "gap") > of(BASE, "gap")
+    assert 0 < by_name["gelu"].result.difference < of("gelu", "train_accuracy") - of(BASE, "train_accuracy")
+    # pooling
+    assert of("stride", "flops") < 0.3 * of(BASE, "flops")
+    assert of("stride", "train_accuracy") < of(BASE, "train_accuracy") and of("stride", "gap") > of(BASE, "gap")
+    assert of("average-pooling", "signal_ratio") < of(BASE, "signal_ratio")
+    assert of("average-pooling", "learning_rate") > of(BASE, "learning_rate")
+    assert of("average-pooling", "diverged") > 0
+    assert abs(of("average-pooling", "test_accuracy", finished=True) - of(BASE, "test_accuracy")) < 0.01
+    # augmentation
+    gaps = [of(name, "gap") for name in (BASE, "flip", "flip-crop")]
+    assert gaps[1] < 0.55 * gaps[0] and gaps[2] < 0.55 * gaps[1]
+    gained = [by_name[name].result.difference for name in ("flip", "flip-crop")]
+    assert 0 < gained[1] - gained[0] < gained[0]
 
 
 # By the real training.
