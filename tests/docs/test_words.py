@@ -77,7 +77,7 @@ def private_words(path, word: dict) -> list[str]:
     lines, found = lines_of(path), set()
     if "text" in word:
         pattern = re.compile(rf"(?<![\w-])({word['text']})(?![\w-])", re.IGNORECASE)
-        for number, line in enumerate(lines):
+        for number, line in enumerate(lines if pattern.search(in_one_line(path)) else ()):
             for allowed in ALLOWED.get(named(path), ()):
                 line = line.replace(allowed, "")
             # With the end of the line before, so that a break between two words hides nothing.
@@ -93,6 +93,12 @@ def private_words(path, word: dict) -> list[str]:
 def lines_of(path) -> list[str]:
     """The lines of a file."""
     return path.read_text().splitlines()
+
+
+@cache
+def in_one_line(path) -> str:
+    """The whole file, a blank for each break: what is not found here is in none of its lines."""
+    return " ".join(line.strip() for line in lines_of(path))
 
 
 @cache
