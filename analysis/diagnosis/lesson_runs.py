@@ -31,7 +31,7 @@ RUNS = {
     "small-augmented": Case(f"{SMALL} --flip random --crop 2"),
     "batch-25": Case(f"{SHAPES} --batch-size 25 --steps 200 --diagnostics full"),
     "batch-100": Case(f"{SHAPES} --batch-size 100 --steps 200 --diagnostics full"),
-    "lesson-07": Case(f"{SHAPES} --train-images 500 --batch-size 25 --epochs 20 --diagnostics off"),
+    "lesson-07": Case(f"{SHAPES} --train-images 200 --batch-size 20 --epochs 40 --diagnostics off"),
     "lesson-09": Case(f"--recipe debug --no-eager {PLAIN}"),
     "lesson-09-eager": Case(f"--recipe debug {PLAIN}"),
     "lesson-10": Case(CHOICES),

@@ -94,6 +94,11 @@ def step_milliseconds(run: Run) -> float:
     return 1000 * float(np.median(run.timing["step_seconds"][1:]))
 
 
+def steps_taken(run: Run) -> float:
+    """Steps whose loss is finite."""
+    return float(np.isfinite(run.steps["loss"]).sum())
+
+
 def megaflops(run: Run) -> float:
     """Floating-point operations of the forward pass of one image; in millions."""
     return run.fact("forward_flops_per_image") / 1e6
@@ -168,8 +173,8 @@ def of_epochs(column: str, scale: float = 1):
 NUMBERS = (
     initial_loss, one_class_accuracy, last_loss, loss_scatter, test_accuracy, train_accuracy, gap,
     epoch_of_lowest_test_loss, accuracy_since_turn, parameters_of_first_convolution, steps_that_lower_the_loss,
-    steps_with_a_lower_loss, step_milliseconds, megaflops, update_ratio, gradient_cosine, noise_scale, traces,
-    pool_gradient_zeros,
+    steps_with_a_lower_loss, step_milliseconds, steps_taken, megaflops, update_ratio, gradient_cosine, noise_scale,
+    traces, pool_gradient_zeros,
 )  # fmt: skip
 NAMES = (layer_with_most_dead_channels, layer_with_smallest_first_gradient)
 CURVES = {

@@ -53,7 +53,7 @@ EXPECTED = {
     "gap": 30.0, "epoch_of_lowest_test_loss": 3.0, "accuracy_since_turn": -2.0, "parameters_of_first_convolution": 112,
     "steps_that_lower_the_loss": 200 / 3, "steps_with_a_lower_loss": 2400 / 49, "update_ratio": 0.0015,
     "gradient_cosine": 0.15, "noise_scale": 80.0, "traces": 1.0, "pool_gradient_zeros": 75.0, "step_milliseconds": 20.0,
-    "megaflops": 3.0,
+    "megaflops": 3.0, "steps_taken": 50,
     "loss_scatter": 0.2 / np.sqrt(2), "layer_with_most_dead_channels": "relu2",
     "layer_with_smallest_first_gradient": "conv2",
 }  # fmt: skip
@@ -161,7 +161,7 @@ def test_new_asks_until_the_answer_fits(monkeypatch, tmp_path, capsys):
     made = asked(monkeypatch, tmp_path, "many\n99\n12\n7,5 points\n4\n2\n1 2\n2 1 1,5 1\n")
     assert made.answers == {"turn": 12.0, "gap": 7.5, "kind": 1, "curve": [2, 1, 1.5, 1]}
     printed = capsys.readouterr().out
-    assert "expected a number, found 'many'" in printed and "expected a number from 1 to 20, found 99" in printed
+    assert "expected a number, found 'many'" in printed and "expected a number from 1 to 40, found 99" in printed
     assert "expected a number from 1 to 3, found '4'" in printed and "expected 4 numbers" in printed
 
 
