@@ -83,7 +83,7 @@ def widened(ends: tuple[float, float]) -> tuple[float, float]:
 
 def ticks(ends: tuple[float, float], most: int) -> list[float]:
     """Round values inside a range."""
-    found = ticker.MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]).tick_values(*ends)
+    found = ticker.MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(*ends)
     slack = 1e-9 * (ends[1] - ends[0])
     return [float(value) + 0.0 for value in found if ends[0] - slack <= value <= ends[1] + slack]
 

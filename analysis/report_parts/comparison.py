@@ -20,32 +20,41 @@ RUNS = 6  # colours of lines
 def comparison(runs: list[Run], predictions: list[Predictions | Exception]) -> str:
     """The answer in words, then the curves. predictions: of each run, or why it has none."""
     try:
-        answer = "".join(f"<p>{escaped(line)}</p>" for line in in_words(runs, predictions))
+        recipes = compare.recipes_of(runs)
     except RunError as reason:  # other images, no evaluation yet, too many recipes
         answer = missing(f"which is better cannot be said: {reason}")
-        answer += "".join(f"<p>{escaped(curves.verdict(run))}</p>" for run in runs)
-    return answer + overlay(runs)
+        return answer + "".join(f"<p>{escaped(curves.verdict(run))}</p>" for run in runs) + overlay(runs)
+    question, *facts = compare.introduction(recipes)
+    verdicts, numbers = results(recipes, dict(zip((run.folder for run in runs), predictions)))
+    cost = "".join(f"<li>{escaped(line)}</li>" for line in compare.efficiency(recipes))
+    return (
+        f'<p class="verdict">{escaped(question)} {escaped(" ".join(verdicts))}</p>'
+        + "".join(f"<p>{escaped(line)}</p>" for line in numbers)
+        + f"<ul>{''.join(f'<li>{escaped(line.strip())}</li>' for line in facts)}</ul>"
+        + f"<details><summary>Accuracy per second, per parameter, per operation</summary><ul>{cost}</ul></details>"
+        + overlay(runs)
+    )
 
 
-def in_words(runs: list[Run], predictions) -> list[str]:
-    """The lines that analysis/compare.py prints, the verdict first. Raises RunError when the runs do not compare."""
-    recipes = compare.recipes_of(runs)
+def results(recipes: list, predictions: dict) -> tuple[list[str], list[str]]:
+    """(verdicts, the numbers behind them), a sentence each, as analysis/compare.py prints them.
+
+    predictions: {folder of a run: its predictions, or the exception that says why it has none}.
+    """
     names, pairs = [recipe.name for recipe in recipes], list(itertools.combinations(recipes, 2))
-    lines = [*compare.introduction(recipes), *compare.efficiency(recipes)]
-    results = []
-    if len(runs) == len(recipes):
-        of_run = dict(zip((run.folder for run in runs), predictions))
-        found = [of_run[recipe.runs[0].folder] for recipe in recipes]
-        lacking = [(name, reason) for name, reason in zip(names, found) if isinstance(reason, Exception)]
+    if sum(len(recipe.runs) for recipe in recipes) == len(recipes):  # networks
+        found = [predictions[recipe.runs[0].folder] for recipe in recipes]
+        lacking = [f"{name}: {reason}." for name, reason in zip(names, found) if isinstance(reason, Exception)]
         if lacking:
-            return [*(f"McNemar's test is not possible: {name}: {reason}." for name, reason in lacking), *lines]
-        results = [statistics.mcnemar(a.correct, b.correct) for a, b in itertools.combinations(found, 2)]
+            return [], ["McNemar's test needs the predictions of both networks.", *lacking]
+        compared = [statistics.mcnemar(a.correct, b.correct) for a, b in itertools.combinations(found, 2)]
     else:
+        compared = []
         for a, b in pairs:
             seeds = [seed for seed in a.accuracy if seed in b.accuracy]
-            results.append(statistics.paired_difference(*([r.accuracy[seed] for seed in seeds] for r in (a, b))))
-    verdicts = statistics.verdicts([(a.name, b.name, result) for (a, b), result in zip(pairs, results)])
-    return [*verdicts[1::2], *verdicts[::2], *lines]
+            compared.append(statistics.paired_difference(*([r.accuracy[seed] for seed in seeds] for r in (a, b))))
+    lines = statistics.verdicts([(a.name, b.name, result) for (a, b), result in zip(pairs, compared)])
+    return lines[1::2], lines[::2]
 
 
 def overlay(runs: list[Run]) -> str:

@@ -316,8 +316,18 @@ def test_recipes_over_paired_seeds(tmp_path):
             made.config["settings"] |= {"seed": seed, "momentum": 0.9 + gain}
             made.evaluations["test_accuracy"] += gain + 0.001 * seed
             runs.append(made.write(tmp_path, f"{name}-{seed}"))
-    text = "".join(comparison.in_words(runs, [OSError("not here")] * 6))
-    assert text.startswith("Verdict: b is better than a.") and "b − a" not in text and "a − b = −2.00 points" in text
+    text = Page(comparison.comparison(runs, [OSError("not here")] * 6)).text
+    assert text.startswith("Which recipe is better: a and b? Verdict: b is better than a. a − b = −2.00 points")
+    assert "momentum: 0.9 (a), 0.92 (b)" in text and "not here" not in text
+
+
+def test_networks_without_predictions(tmp_path):
+    made = MadeRun()
+    made.config["settings"]["momentum"] = 0.5
+    runs = [MadeRun().write(tmp_path, "one"), made.write(tmp_path, "two")]
+    text = Page(comparison.comparison(runs, [OSError("gone"), OSError("lost")])).text
+    assert "McNemar's test needs the predictions of both networks. one: gone. two: lost." in text
+    assert "Verdict" not in text and "one: test accuracy" in text
 
 
 def test_runs_that_do_not_compare_are_shown_beside_each_other(tmp_path):
