@@ -230,19 +230,19 @@ def lessons(language: str) -> list[Lesson]:
 
 
 def translated_pairs() -> list[tuple[Lesson, Lesson]]:
-    """(English, French) of every lesson and of every other document of docs/ that has a twin NAME.fr.md."""
+    """(English, French) of every lesson, and of every document of docs/ whose twin NAME.fr.md carries hashes."""
     found = [(english, FOLDER / "fr" / english.path.name) for english in lessons("en")]
     for path in sorted((PROJECT / "docs").rglob("*.fr.md")):
         english = path.with_name(path.name.replace(".fr.md", ".md"))
-        found.append((Lesson(english, english.read_text(), "en"), path))
+        if HASH.search(path.read_text()):
+            found.append((Lesson(english, english.read_text(), "en"), path))
     return [(english, Lesson(path, path.read_text(), "fr")) for english, path in found if path.is_file()]
 
 
 def stale_sections(english: Lesson, french: Lesson) -> list[str]:
     """`lesson 3, Predict: the English changed`, for each French section that renders another English text."""
     return [
-        f"lesson {english.number}, {one.part}: "
-        + ("the English changed" if other.rendered else "no hash of the English")
+        f"{english.title}, {one.part}: {'the English changed' if other.rendered else 'no hash of the English'}"
         for one, other in zip(english.sections, french.sections)
         if other.rendered != one.hash
     ]
