@@ -247,7 +247,7 @@ def test_a_row_is_repeated_to_the_last_digit_by_its_command(tmp_path):
     """The worker trains two runs in one process; the printed command trains the second one alone."""
     of_eight_steps = dataclasses.replace(
         SMALL, base_options=(*SMALL.base_options, "--steps", "8", "--batch-size", "20"), factors=(), seeds=(1,),
-        data="shapes10",
+        rates=(0,), data="shapes10",
     )  # fmt: skip
     runner.run(of_eight_steps, tmp_path / "it", tmp_path / "runs", jobs=1)
     rate, final = table.read(tmp_path / "it")

@@ -66,7 +66,8 @@ def test_the_rates_come_first_and_the_grid_grows_at_its_edge():
     assert runner.rates_to_try(WHOLE, {-1: 0.5, 0: 0.6, 1: 0.6}) == [] and runner.best_rate({0: 0.6, 1: 0.6}) == 0
     assert runner.rates_to_try(WHOLE, {-1: 0.7, 0: 0.6, 1: 0.5}) == [-2]
     assert runner.rates_to_try(WHOLE, {k: 0.1 * k + 0.5 for k in range(-1, 4)}) == []  # far enough
-    assert runner.rates_to_try(SMALL, {0: 0.5}) == []  # one rate only
+    one_rate = dataclasses.replace(SMALL, rates=(0,))
+    assert runner.rates_to_try(one_rate, {0: 0.5}) == []
     assert [WHOLE.variants[0].rate_at(k) for k in (-1, 0, 1)] == [0.0133, 0.04, 0.12]
 
 
