@@ -23,12 +23,23 @@ def test_the_numbers_follow_each_other():
 def test_no_stray_file():
     names = {entry.name for entry in ENTRIES}
     expected = {f"{folder}{name}.py" for folder in ("", "answers/", "checks/") for name in names}
-    expected |= {"check.py", ".gitignore"}
+    expected |= {"check.py", "README.md", "README.fr.md", ".gitignore"}
     ignored = (".progress.json", ".mine", ".part", ".pyc")
     found = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
     found = {name for name in found if not name.startswith("checker/") and not name.endswith(ignored)}
     assert found == expected
     assert all(path.suffix == ".py" for path in (FOLDER / "checker").iterdir() if path.name != "__pycache__")
+
+
+def test_both_readmes_list_every_exercise():
+    rows = [re.findall(r"^\| (\d+) \| \[(.+)\]\((\w+)\.py\) \|", (FOLDER / name).read_text(), re.MULTILINE)
+            for name in ("README.md", "README.fr.md")]  # fmt: skip
+    assert rows[0] == [(str(entry.number), entry.exercise.title, entry.name) for entry in ENTRIES]
+    assert [row[::2] for row in rows[1]] == [row[::2] for row in rows[0]]
+    blocks = [re.findall(r"```text\n(.*?)```", (FOLDER / name).read_text(), re.DOTALL)
+              for name in ("README.md", "README.fr.md")]  # fmt: skip
+    assert blocks[0] == blocks[1] and blocks[0]
+    assert min(len(entry.exercise.mistakes) for entry in ENTRIES) >= 6, "the READMEs say at least six"
 
 
 @EVERY
