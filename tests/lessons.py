@@ -230,7 +230,7 @@ def lessons(language: str) -> list[Lesson]:
 
 
 def translated_pairs() -> list[tuple[Lesson, Lesson]]:
-    """(English, French) of every lesson, and of every document of docs/ whose twin NAME.fr.md carries hashes."""
+    """(English, French) of every lesson, and of every document of docs/ whose translation NAME.fr.md carries hashes."""
     found = [(english, FOLDER / "fr" / english.path.name) for english in lessons("en")]
     for path in sorted((PROJECT / "docs").rglob("*.fr.md")):
         english = path.with_name(path.name.replace(".fr.md", ".md"))

@@ -2,7 +2,7 @@
 
 python tests/refresh_lessons.py            mend line numbers and French spaces in every lesson
 python tests/refresh_lessons.py 2 3        the same, and say that the French of lessons 2 and 3 renders today's English
-python tests/refresh_lessons.py docs/glossary.md        the same of another document that has a French twin
+python tests/refresh_lessons.py docs/glossary.md        the same of a document beside the lessons
 """
 
 import sys
