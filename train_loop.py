@@ -21,12 +21,13 @@ from core.devices import import_tensorflow
 
 tf = import_tensorflow()
 
-from core import build, schedules
+from core import build, replicas, schedules
 from core.data.batches import TRAIN_SUBSET, in_order, standardize
-from core.losses import softmax_cross_entropy
+from core.losses import correct, softmax_cross_entropy
 from core.measure import evaluation
 from core.measure.probes import LayerProbe, step_metrics
 from core.model import IMAGE_SHAPE
+from core.replicas import on_every_replica
 from core.run import start, terminal
 from core.speed.weight_average import WeightAverage
 from core.training import Training
@@ -44,6 +45,9 @@ def train_step(training, step):
         logits = network(standardize(images), training=True, step=step)  # [B,10]
         loss = tf.reduce_mean(softmax_cross_entropy(logits, labels, training.settings.label_smoothing))  # []
     gradients = tape.gradient(loss, network.parameters)  # backward pass: one for each parameter
+    accuracy = tf.reduce_mean(correct(logits, labels))  # []
+
+    loss, accuracy, gradients = replicas.mean((loss, accuracy, gradients))  # over all devices; of one: the same
 
     learning_rate = training.learning_rate(step)
     updates = training.optimizer.updates(gradients, learning_rate, step)  # one for each parameter
@@ -52,7 +56,7 @@ def train_step(training, step):
         parameter.assign_add(update)
     training.weight_average.update(step)
 
-    return step_metrics(loss, logits, labels, learning_rate, gradients, updates), layer_quantities
+    return step_metrics(loss, accuracy, learning_rate, gradients, updates), layer_quantities
 
 
 def evaluate(images, labels, evaluate_batch):
@@ -113,10 +117,12 @@ def prepare(settings, data, stored=None):
     # The number of images is left open: the last evaluation batch may be short.
     some_images, some_labels = tf.TensorSpec([None, *IMAGE_SHAPE], tf.uint8), tf.TensorSpec([None], tf.int32)
     evaluate_signature, eager = [some_images, some_labels], settings.eager
-    training.step = compiled(functools.partial(train_step, training), [scalar], eager)
-    training.evaluate_batch = compiled(evaluation.evaluate_batch, evaluate_signature, eager, network=network)
+    training.step = compiled(on_every_replica(train_step, training), [scalar], eager)
+    training.evaluate_batch = compiled(
+        on_every_replica(evaluation.evaluate_batch, network=network), evaluate_signature, eager
+    )
     training.evaluate_augmented_batch = compiled(
-        evaluation.evaluate_batch, evaluate_signature, eager, network=network, augmented=True
+        on_every_replica(evaluation.evaluate_batch, network=network, augmented=True), evaluate_signature, eager
     )
     return training
 
@@ -148,7 +154,7 @@ def main(invocation):
     try:
         with start.start_session(invocation, prepare, compiled) as (training, session):
             if invocation.pdb:
-                training.step = under_debugger(training.step)
+                training.step = on_every_replica(under_debugger(functools.partial(train_step, training)))
             return 0 if train(training, session) else 1
     except bdb.BdbQuit:
         terminal.say("\nleft the debugger; nothing after the last checkpoint was saved")

@@ -40,7 +40,7 @@ if __name__ == "__main__":
 
 import train_loop
 from analysis.support import batch_figure, batch_result, step_comparison
-from core import devices
+from core import devices, replicas
 from core.data import load
 from core.measure import probes
 from core.run import checkpoints, logs, recovery, run_folder
@@ -77,12 +77,12 @@ def main(args) -> None:
 
     # As many threads as the run had: another number gives other last bits.
     threads = settings.threads or (0 if config.get("threads") == os.cpu_count() else config.get("threads", 0))
-    devices.configure(threads, settings.micro_batches)
-    device, device_name = devices.choose(settings.device)
+    devices.configure(threads, settings.micro_batches, settings.devices)
+    device, device_name = devices.choose(settings.device, settings.devices)
     data = load(settings.data, settings.data_dir, settings.holdout, settings.train_images)
     recovery.check_same_data(folder, data)
 
-    with tf.device(device):
+    with replicas.placed_on(settings.devices, device):
         training = train_loop.prepare(settings, data, config)
         saved = [path.name for path in checkpoints.newest_first(folder) if int(path.name[5:]) < step]
         common.say(

@@ -61,6 +61,8 @@ def choose_micro_batches(settings) -> int:
     """
     if settings.micro_batches:
         return settings.micro_batches
+    if settings.devices > 1:
+        return settings.devices
     gpus = import_tensorflow().config.list_physical_devices("GPU")
     on_processors = settings.device == "cpu" or (settings.device == "auto" and not gpus)
     possible = settings.network in WITHOUT_BATCH_NORM and on_processors and not settings.eager
@@ -72,13 +74,14 @@ def choose_kernels(settings) -> str:
     return "textbook" if settings.kernels == "auto" and settings.eager else settings.kernels
 
 
-def configure(threads: int, micro_batches: int = 1) -> None:
+def configure(threads: int, micro_batches: int = 1, devices: int = 1) -> None:
     """Set threads and determinism; to be called once, before the first operation.
 
     threads: how many work at once; 0 means every processor. With one micro-batch they divide each operation among
     themselves (a convolution is split over them), with more each micro-batch has its part of them. Deterministic
     operations make two runs with one seed write the same bytes and cost nothing measurable on the CPU
-    (docs/results.md). Soft placement lets the few operations that a GPU lacks run on the CPU.
+    (docs/results.md). Soft placement lets the few operations that a GPU lacks run on the CPU. devices: the processor
+    becomes so many, for a run on several without GPUs.
     """
     tf = import_tensorflow()
     tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -87,16 +90,26 @@ def configure(threads: int, micro_batches: int = 1) -> None:
     tf.config.set_soft_device_placement(True)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+    [processor] = tf.config.list_physical_devices("CPU")
+    if devices > len(tf.config.get_logical_device_configuration(processor) or [None]):
+        tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * devices)
 
 
-def choose(wanted: str) -> tuple[str, str]:
-    """(device for tf.device, a sentence for the person) for auto, cpu, gpu or gpu:K.
+def choose(wanted: str, count: int = 1) -> tuple[str, str]:
+    """(device for tf.device, a sentence for the person) for auto, cpu, gpu or gpu:K; the first of `count` devices.
 
     Raises DeviceError when a GPU was named and there is none: somebody who asks for a GPU should
     not find out an hour later that the CPU did the work.
     """
     tf = import_tensorflow()
     gpus = tf.config.list_logical_devices("GPU")
+    if count > 1 and (wanted == "cpu" or (wanted == "auto" and len(gpus) < count)):
+        return "/CPU:0", f"{count} parts of the CPU, a rehearsal for {count} GPUs"
+    if count > 1 and (wanted not in ("auto", "gpu") or len(gpus) < count):
+        raise DeviceError(
+            f"--device {wanted} --devices {count}: TensorFlow finds {len(gpus)} GPUs on this machine; with "
+            f"--device cpu the processor is divided into {count} devices"
+        )
     if wanted == "cpu" or (wanted == "auto" and not gpus):
         return "/CPU:0", "the CPU" + ("" if gpus or wanted == "cpu" else " (no GPU found)")
     index = int(wanted.partition(":")[2] or 0)

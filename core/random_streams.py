@@ -3,11 +3,15 @@
 A stream is a name: "conv1/kernel", "shuffle", "flip". Streams are independent, so adding a layer or
 switching augmentation on leaves all other random numbers as they were. There is no generator
 state: resuming at step 1234 needs only the number 1234.
+
+On several devices the numbers of a batch are drawn for the whole of it, and each replica takes those of its rows.
 """
 
 import zlib
 
 import tensorflow as tf
+
+from core import replicas
 
 ALGORITHM = "philox"  # named, so that a run does not depend on what TensorFlow takes by default
 
@@ -29,9 +33,10 @@ def normal(key: tf.Tensor, shape, std: float, dtype) -> tf.Tensor:
 
 def uniform(key: tf.Tensor, shape) -> tf.Tensor:
     """Float32 draws from [0, 1)."""
-    return tf.random.stateless_uniform(shape, key, alg=ALGORITHM)
+    return replicas.my_rows(tf.random.stateless_uniform(replicas.whole(shape), key, alg=ALGORITHM))
 
 
 def integers(key: tf.Tensor, shape, limit: int) -> tf.Tensor:
     """Int32 draws from 0 to limit - 1."""
-    return tf.random.stateless_uniform(shape, key, 0, limit, tf.int32, alg=ALGORITHM)
+    draws = tf.random.stateless_uniform(replicas.whole(shape), key, 0, limit, tf.int32, alg=ALGORITHM)
+    return replicas.my_rows(draws)

@@ -14,8 +14,8 @@ tf = devices.import_tensorflow()
 CACHE = tempfile.TemporaryDirectory(prefix="glassbox-cache-")
 os.environ["XDG_CACHE_HOME"] = CACHE.name
 # One thread for each operation, so that pytest's worker processes (Makefile) do not compete for the processors; two
-# operations at once, so that micro-batches can overtake each other. A run with --threads 1 has the same bits.
-devices.configure(threads=2, micro_batches=2)
+# operations at once, so that micro-batches can overtake each other; two devices for tests/test_replicas.py. A run with --threads 1 has the same bits.
+devices.configure(threads=2, micro_batches=2, devices=2)
 tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU's three digits would fail honest comparisons
 # The optimizer of graphs takes a third of a short run; the runs in processes of their own have it.
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
@@ -35,7 +35,7 @@ SHORT = ("--epochs", 3, "--checkpoint-every", 7, "--weight-average", 0.75)  # 60
 def one_process():
     """Runs in this process share its TensorFlow, which is configured above: that can only be done once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(start.devices, "configure", lambda threads, micro_batches=1: None)
+        patch.setattr(start.devices, "configure", lambda threads, micro_batches=1, devices=1: None)
         yield
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from core import replicas
 from core.data.batches import standardize
 from core.losses import softmax_cross_entropy
 from core.measure import probes
@@ -42,7 +43,7 @@ def measure_batch(step: int, training) -> BatchResult:
         losses = softmax_cross_entropy(logits, labels, training.settings.label_smoothing)
         loss = tf.reduce_mean(losses)
     layers = probes.kernel_layers(network)
-    gradients = tape.gradient(loss, [layer.kernel for layer in layers])
+    gradients = tape.gradient(loss, replicas.on_first([layer.kernel for layer in layers]))
     finite = tf.reduce_all(tf.math.is_finite(logits), axis=-1)
     predicted = tf.where(finite, tf.argmax(logits, axis=-1, output_type=tf.int32), -1)
     return BatchResult(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from core import random_streams
+from core import random_streams, replicas
 from core.data import augmentation
 from core.data.data_set import MEAN, STD, DataError, DataSet
 
@@ -37,7 +37,7 @@ class Batches:
             raise DataError(
                 f"--batch-size {settings.batch_size}: larger than the {count:,} training images of {data.name}"
             )
-        self.images = tf.constant(data.train_images)  # [M,32,32,3] uint8
+        self.images = replicas.copies(data.train_images)  # [M,32,32,3] uint8, one on each device
         self.labels = tf.constant(data.train_labels)  # [M] int32
         self.count, self.batch_size = count, settings.batch_size
         self.steps_per_epoch = count // settings.batch_size
@@ -62,9 +62,12 @@ class Batches:
         return tf.random.experimental.index_shuffle(position, key, max_index=self.count - 1)
 
     def batch(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Images uint8 [B,32,32,3], augmented if the settings say so, and labels int32 [B] of this step."""
-        indices = self.indices(step)
-        images, labels = tf.gather(self.images, indices), tf.gather(self.labels, indices)
+        """Images uint8 [B,32,32,3], augmented if the settings say so, and labels int32 [B] of this step.
+
+        On several devices: the rows of this replica.
+        """
+        indices = replicas.my_rows(self.indices(step))
+        images, labels = tf.gather(replicas.mine(self.images), indices), tf.gather(self.labels, indices)
         if self.flip == "alternating":
             mirrored_first = tf.gather(self.mirrored_first, indices)
             images = self.augmentation.alternating_flip(images, mirrored_first, self.epoch(step) - 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from core import replicas
 from core.data.batches import standardize
 from core.losses import correct, softmax_cross_entropy
 from core.speed import test_time_augmentation
@@ -29,11 +30,15 @@ class Evaluation:
 def evaluate_batch(images, labels, network, augmented=False) -> dict[str, tf.Tensor]:
     """The sums over uint8 images [N,32,32,3] with labels [N], in evaluation mode.
 
-    augmented: with test-time augmentation, the mean logits of six views of each image.
+    augmented: with test-time augmentation, the mean logits of six views of each image. On several devices each
+    replica evaluates its rows, and the sums are those of all.
     """
+    images, labels = replicas.my_rows(images), replicas.my_rows(labels)
     if augmented:
-        return batch_sums(test_time_augmentation.mean_logits(images, network), labels)
-    return batch_sums(network(standardize(images), training=False), labels)
+        logits = test_time_augmentation.mean_logits(images, network)
+    else:
+        logits = network(standardize(images), training=False)
+    return replicas.total(batch_sums(logits, labels))
 
 
 def batch_sums(logits: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -10,8 +10,9 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
+from core import replicas
 from core.data.batches import standardize
-from core.losses import correct, softmax_cross_entropy
+from core.losses import softmax_cross_entropy
 
 LAYER_QUANTITIES = {
     "gradient_norm": lambda w, g, d, w0, last: tf.norm(g),
@@ -45,11 +46,11 @@ def dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(a * b)
 
 
-def step_metrics(loss, logits, labels, learning_rate, gradients, updates) -> dict[str, tf.Tensor]:
+def step_metrics(loss, accuracy, learning_rate, gradients, updates) -> dict[str, tf.Tensor]:
     """The scalars {name: []} of one step. predicted_change: that of the loss to first order, g . dw."""
     return {
         "loss": loss,
-        "accuracy": tf.reduce_mean(correct(logits, labels)),
+        "accuracy": accuracy,
         "learning_rate": learning_rate,
         "gradient_norm": tf.linalg.global_norm(gradients),
         "predicted_change": sum(dot(g, d) for g, d in zip(gradients, updates)),
@@ -165,15 +166,15 @@ def curvature(images, labels, network, smoothing: float = 0.0) -> tf.Tensor:
     the gradient when the weights change along g. Dropout and batch norm are frozen, so that the loss is a
     function of the weights alone. Plain gradient descent is stable while k < 2 / learning rate.
     """
-    images = standardize(images)
+    images, parameters = standardize(images), replicas.on_first(network.parameters)
 
     def gradients():
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(softmax_cross_entropy(network(images, training=False), labels, smoothing))
-        return tape.gradient(loss, network.parameters)
+        return tape.gradient(loss, parameters)
 
     g = gradients()
-    with tf.autodiff.ForwardAccumulator(network.parameters, g) as along_g:
+    with tf.autodiff.ForwardAccumulator(parameters, g) as along_g:
         moved = gradients()
     hessian_g = [along_g.jvp(tensor) for tensor in moved]
     return safe_divide(sum(dot(a, b) for a, b in zip(g, hessian_g)), sum(dot(a, a) for a in g))
@@ -197,7 +198,7 @@ def gradient_noise(step, batches, network, settings) -> tuple[tf.Tensor, tf.Tens
         with tf.GradientTape() as tape:
             logits = network(standardize(images[part]), training=False)
             loss = tf.reduce_mean(softmax_cross_entropy(logits, labels[part], settings.label_smoothing))
-        parts.append(tape.gradient(loss, network.parameters))
+        parts.append(tape.gradient(loss, replicas.on_first(network.parameters)))
     small = sum(dot(g, g) for gradients in parts for g in gradients) / NOISE_PARTS
     means = [sum(of_variable) / NOISE_PARTS for of_variable in zip(*parts)]
     large = sum(dot(g, g) for g in means)
@@ -231,7 +232,7 @@ def first_not_finite(step, batches, network, settings) -> str:
         loss = tf.reduce_mean(softmax_cross_entropy(tf.cast(y, tf.float32), labels, settings.label_smoothing))
     if not all_finite(loss):
         return "every layer's output is finite, the loss is not"
-    gradients = tape.gradient(loss, network.parameters)
+    gradients = tape.gradient(loss, replicas.on_first(network.parameters))
     names = {id(variable): name for name, variable in network.named_variables.items()}
     for parameter, gradient in reversed(list(zip(network.parameters, gradients))):  # the order of the backward pass
         if not all_finite(gradient):

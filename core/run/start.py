@@ -5,9 +5,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-import tensorflow as tf
-
-from core import devices
+from core import devices, replicas
 from core.data.data_set import statistics_of
 from core.data.loading import load
 from core.measure.diagnostics import Diagnostics, chosen_intervals
@@ -33,14 +31,14 @@ def start_session(invocation, prepare, compiled):
     settings = dataclasses.replace(
         settings, kernels=devices.choose_kernels(settings), micro_batches=devices.choose_micro_batches(settings)
     )
-    devices.configure(settings.threads, settings.micro_batches)
-    device, device_name = devices.choose(settings.device)
+    devices.configure(settings.threads, settings.micro_batches, settings.devices)
+    device, device_name = devices.choose(settings.device, settings.devices)
     precision, reason = devices.choose_precision(settings.precision, device)
     settings = dataclasses.replace(settings, precision=precision)
     data = load(settings.data, settings.data_dir, settings.holdout, settings.train_images)
 
     with contextlib.ExitStack() as contexts:
-        contexts.enter_context(tf.device(device))
+        contexts.enter_context(replicas.placed_on(settings.devices, device))
         if invocation.resume:
             contexts.enter_context(run_folder.held(folder))
         stored = run_folder.read_config(folder) if invocation.resume else None
@@ -84,7 +82,7 @@ def write_config(folder, training, diagnostics, compiled, device_name: str, prec
     if settings.diagnostics_budget:
         costs, step_seconds = diagnostics.measured_costs(compiled)
         diagnostics.set_intervals(chosen_intervals(costs, step_seconds, settings.diagnostics_budget))
-    used = (batches.images.numpy(), batches.labels.numpy(), data.test_images, data.test_labels)
+    used = (batches.images[0].numpy(), batches.labels.numpy(), data.test_images, data.test_labels)
     statistics = statistics_of(*used, len(data.class_names))
     facts = {
         "device": device_name,

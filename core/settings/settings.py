@@ -133,6 +133,10 @@ class Settings:
 
     # Speed.
     device: str = setting("auto", "auto, cpu, gpu or gpu:K", "speed", pattern=r"auto|cpu|gpu(:\d{1,3})?")
+    devices: int = setting(
+        1, "devices that take each step together, each on its rows of the batch: GPUs, or parts of the processor",
+        "speed", interval="[1, 64]",
+    )  # fmt: skip
     precision: str = setting(
         "auto", "the dtype of the layers' arithmetic; weights and loss stay float32. auto: the faster one here",
         "speed", PRECISIONS,
@@ -184,6 +188,13 @@ class Settings:
             return found
         if self.micro_batches > self.batch_size:
             found.append(f"--micro-batches {self.micro_batches}: expected at most --batch-size {self.batch_size}")
+        if self.batch_size % self.devices:
+            found.append(f"--devices {self.devices}: expected a number that divides --batch-size {self.batch_size}")
+        elif self.micro_batches % self.devices or not (self.micro_batches or self.network in WITHOUT_BATCH_NORM):
+            found.append(
+                f"--devices {self.devices}: expected a number that divides --micro-batches {self.micro_batches or 1}, "
+                "because batch norm normalizes each micro-batch by itself"
+            )
         if self.diagnostics == "off" and self.diagnostics_budget:
             found.append(
                 f"--diagnostics off and --diagnostics-budget {self.diagnostics_budget:g}: give only one of them"

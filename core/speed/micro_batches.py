@@ -10,6 +10,7 @@ import itertools
 
 import tensorflow as tf
 
+from core import replicas
 from core.layers import BatchNormalization, Dropout, Flatten, Layer
 from core.model import CNN
 
@@ -33,14 +34,26 @@ class MicroBatchedCNN(CNN):
                 layer.momentum **= 1 / micro_batches
 
     def __call__(self, images, training, step=None):  # noqa: D102
+        joined = training and replicas.count() > 1
+        averages, momenta = self.moving_averages() if joined else ([], [])
+        before = [tf.identity(average) for average in averages]
         *_, (_, x) = self.outputs(images, training, step)
+        if averages:
+            replicas.join_moving_averages(before, averages, momenta)
         return tf.cast(x, images.dtype)
+
+    def moving_averages(self) -> tuple[list[tf.Variable], list[float]]:
+        """Batch norm's moving averages, and what fraction of each is left after the micro-batches of one replica."""
+        layers = [layer for layer in self.layers if isinstance(layer, BatchNormalization)]
+        averages = [average for layer in layers for average in layer.statistics]
+        share = self.micro_batches // replicas.count()
+        return averages, [layer.momentum**share for layer in layers for _ in layer.statistics]
 
     def outputs(self, images, training, step=None):
         """(layer, its output for the whole batch) in forward order."""
         x = tf.cast(images, self.compute_dtype)
         count = x.shape[0] or tf.shape(x)[0]
-        parts = split(x, count, self.micro_batches)
+        parts = split(x, count, self.micro_batches // replicas.count())
         for layer in self.layers[: self.split_layers]:
             parts = [layer(part, training, step) for part in parts]
             yield layer, tf.concat(parts, axis=0)[:count]  # in a graph, joined only if somebody uses it
