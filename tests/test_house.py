@@ -27,7 +27,7 @@ MEASURE = readers_measure.measure((PROJECT / "train_loop.py").read_text())
         ("train_step lines", 25),
         ("train_step ends at line", 75),  # the first screen
         ("train lines", 40),
-        ("identifiers before the first update in train_step", 29),
+        ("identifiers before the first update in train_step", 33),
         ("identifiers before the first step in train", 11),
     ],
 )
