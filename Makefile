@@ -12,14 +12,17 @@ comma := ,
 EXTRAS := test,tensorboard$(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)cuda)
 # make train RUN=NAME names the new run; make curves, diagnose and replay take the runs that are meant.
 RUN :=
+# make check EX=03 checks one exercise of docs/exercises.
+EX :=
 WALKTHROUGHS := $(filter-out %/__init__.py,$(wildcard layers_explained/*.py))
 
-# $(call train,OPTIONS,SCRIPT): train, then draw and diagnose that very run. train_loop.py writes the folder of its run
+# $(call train,OPTIONS,SCRIPT): train, then draw, diagnose and report that very run. train_loop.py writes the folder of its run
 # into the file that $GLASSBOX_RUN_FILE names; after --help it is empty, and there is nothing to draw.
 define train
 @note=$$(mktemp) && trap 'rm -f "$$note"' EXIT INT TERM && \
 GLASSBOX_RUN_FILE=$$note $(PY) train_loop.py $(1) $(if $(RUN),--run $(RUN)) $(ARGS) && \
-if [ -s "$$note" ]; then folder=$$(cat "$$note") && $(PY) analysis/curves.py "$$folder" && $(PY) $(2) "$$folder"; fi
+if [ -s "$$note" ]; then folder=$$(cat "$$note") && $(PY) analysis/curves.py "$$folder" && $(PY) $(2) "$$folder" && \
+$(PY) analysis/report.py "$$folder"; fi
 endef
 
 help: ## this list
@@ -29,7 +32,7 @@ help: ## this list
 
 setup: $(READY) ## a virtual environment in .venv with everything this project needs
 
-train: $(READY) ## train the recipe classic, draw its curves, say what happened (RUN=NAME names it)
+train: $(READY) ## train the recipe classic, draw its curves, say what happened, write report.html (RUN=NAME names it)
 	$(call train,,analysis/diagnose.py --summary)
 
 test: $(READY) ## run the tests, several files at once (some minutes)
@@ -53,12 +56,24 @@ curves: $(READY) ## draw the latest run again (RUN=NAME: another, RUN='ONE TWO':
 diagnose: $(READY) ## what is wrong with the latest run, on what evidence, and what to try (RUN=NAME: another)
 	@$(PY) analysis/diagnose.py $(RUN) $(ARGS)
 
+report: $(READY) ## one HTML page about the latest run (RUN=NAME: another, RUN='ONE TWO': compared)
+	@$(PY) analysis/report.py $(RUN) $(ARGS)
+
 replay: $(READY) ## take a step of the latest run again (RUN=NAME ARGS='--step N'; --pdb stops inside it)
 	@$(PY) analysis/replay.py $(RUN) $(ARGS)
 
 faults: $(READY) ## record the fault collection in runs/faults and score the diagnoses on it (20 minutes)
 	@$(PY) analysis/diagnosis/faults.py --out runs/faults $(ARGS)
 	@$(PY) analysis/diagnosis/faults.py --score --out runs/faults
+
+study: $(READY) ## what each architecture choice buys, measured (hours; ARGS=--small: ten minutes; it resumes)
+	@$(PY) analysis/study.py $(ARGS)
+
+lessons: $(READY) ## run every command of the lessons and compare with the numbers they state (ten minutes)
+	@$(PY) tests/run_lessons.py $(ARGS)
+
+check: $(READY) ## check exercise EX=NN (ARGS=--hint, --reset); without EX, watch all and show progress
+	@$(PY) docs/exercises/check.py $(EX) $(ARGS) || [ $$? = 1 ]
 
 throughput: $(READY) ## images a second, this loop beside Keras fit (and PyTorch, if installed)
 	@$(PY) analysis/benchmarks/throughput.py $(ARGS)
@@ -75,4 +90,4 @@ $(READY): pyproject.toml
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
 	@touch $@
 
-.PHONY: help setup train test debug modern fast curves diagnose replay faults throughput layers
+.PHONY: help setup train test debug modern fast curves diagnose report replay faults study lessons check throughput layers

@@ -144,3 +144,9 @@ def test_in_the_debugger_the_loss_of_each_becomes_that_of_all(tmp_path):
     out = run("train_loop.py", *args, stdin="\n".join(commands) + "\n").stdout
     first, second, both = (float(number) for number in re.findall(r"^\(Pdb\) (\d+\.\d+)$", out, re.MULTILINE))
     assert first != second and both == pytest.approx((first + second) / 2)
+
+
+@pytest.mark.parametrize("recipe", ["classic", "modern", "minute", "debug"])
+def test_one_device_may_have_any_micro_batches(recipe):
+    assert parse(["--recipe", recipe, "--devices", "1"]).settings.devices == 1
+    assert parse(["--recipe", recipe, "--micro-batches", "3"]).settings.micro_batches == 3

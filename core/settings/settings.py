@@ -190,7 +190,9 @@ class Settings:
             found.append(f"--micro-batches {self.micro_batches}: expected at most --batch-size {self.batch_size}")
         if self.batch_size % self.devices:
             found.append(f"--devices {self.devices}: expected a number that divides --batch-size {self.batch_size}")
-        elif self.micro_batches % self.devices or not (self.micro_batches or self.network in WITHOUT_BATCH_NORM):
+        elif self.devices > 1 and (
+            self.micro_batches % self.devices or not (self.micro_batches or self.network in WITHOUT_BATCH_NORM)
+        ):
             found.append(
                 f"--devices {self.devices}: expected a number that divides --micro-batches {self.micro_batches or 1}, "
                 "because batch norm normalizes each micro-batch by itself"

@@ -21,7 +21,7 @@ esac
 
 def outside_make() -> dict[str, str]:
     """The environment without what `make test ARGS=...` adds to it: a make inside a make would take it over."""
-    added = ("MAKE", "MFLAGS", "ARGS", "RUN")
+    added = ("MAKE", "MFLAGS", "ARGS", "RUN", "EX")
     return {name: value for name, value in os.environ.items() if not name.startswith(added)}
 
 
@@ -50,10 +50,11 @@ def make(tmp_path):
 
 
 def test_train_draws_the_run_that_was_trained(make):
-    training, curves, diagnose = make("train", "ARGS=--runs-dir X --run two")
+    training, curves, diagnose, report = make("train", "ARGS=--runs-dir X --run two")
     assert training.split() == ["train_loop.py", "--runs-dir", "X", "--run", "two"]
     assert curves == "analysis/curves.py the runs/mine"
     assert diagnose == "analysis/diagnose.py --summary the runs/mine"
+    assert report == "analysis/report.py the runs/mine"
 
 
 def test_train_with_a_name(make):
@@ -73,7 +74,7 @@ def test_the_temporary_file_is_gone(make, tmp_path):
     assert not list(tmp_path.glob("tmp.*"))
 
 
-@pytest.mark.parametrize(("verb", "script"), [("curves", "curves"), ("diagnose", "diagnose"), ("replay", "replay")])
+@pytest.mark.parametrize(("verb", "script"), [(name, name) for name in ("curves", "diagnose", "report", "replay")])
 def test_run_names_the_runs(make, verb, script):
     assert make(verb, "RUN=first second", "ARGS=--out x") == [f"analysis/{script}.py first second --out x"]
     assert make(verb) == [f"analysis/{script}.py"]
