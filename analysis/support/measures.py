@@ -189,7 +189,7 @@ RECORDED = Path(__file__).resolve().parents[2] / "docs" / "recorded"
 
 
 def find_run(names: str, runs_dir: Path) -> Run:
-    """A run of one's own with one of these names, or else a recorded one, first to last. Raises RunError."""
+    """A run of one's own with one of these names, or the first recorded one. Raises RunError."""
     for folder in (runs_dir, RECORDED):
         for name in names.split():
             if (folder / name / run_folder.CONFIG).is_file():
