@@ -46,6 +46,11 @@ def test_both_languages_have_the_same_lessons():
     assert sorted(path.name for path in FOLDER.rglob("*.md") if path.parent != FOLDER) == sorted(names[0] * 2)
 
 
+def test_the_list_of_lessons_names_every_one():
+    links = re.findall(r"\]\((\w\w/\d\d-[\w-]+\.md)\)", (FOLDER / "README.md").read_text())
+    assert links == [f"{language}/{lesson.path.name}" for lesson in ENGLISH for language in ("en", "fr")]
+
+
 @EVERY
 def test_the_parts_and_their_minutes(lesson):
     names = [FRENCH[part] if lesson.language == "fr" else part for part in (*PARTS, TEACHER)]
