@@ -10,7 +10,6 @@ other one, on the test set. docs/study/expectations.csv says what was expected b
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -33,14 +32,14 @@ def main(args) -> None:
     if args.row:
         return print_row(folder, *args.row)
     if not args.report:
-        runner.run(study, folder, args.runs_dir, args.jobs)
+        runner.run(study, folder, args.runs_dir, args.jobs, args.same_code)
     report(study, folder)
 
 
 def report(study, folder: Path) -> None:
     """Draw the figures, print the effects, and write them into docs/choices.md, or into report.md of another folder."""
     rows, found = effects.read(study, folder)
-    data = json.loads((folder / table.FACTS).read_text())["data"]
+    data = table.read_facts(folder)["data"]
     if not found:
         raise RunError(f"{folder}: no variant has all its {len(study.seeds)} seeds yet; train on")
     drawn = figures.draw_all(found, table.read_epochs(folder), data, folder)
@@ -74,6 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--report", action="store_true", help="only draw and write the report, from the files of the study")
     add("--small", action="store_true", help="the ten-minute version, in runs/small-study")
     add("--row", nargs=2, metavar=("VARIANT", "SEED"), help="print the command of one final run, and what it gave")
+    add("--same-code", action="store_true",
+        help="after a change of the code: repeat three runs, and go on if every digit is the same")  # fmt: skip
     add("--jobs", type=options.count, default=2, metavar="N", help="runs at a time, one thread each [2]")
     add("--out", type=Path, metavar="DIR", help="where the rows are [docs/study]")
     add("--runs-dir", type=Path, metavar="DIR", default=Path("runs/study"), help="where the runs go [runs/study]")

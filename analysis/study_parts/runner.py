@@ -119,21 +119,47 @@ class Worker:
             self.process = None
 
 
-def run(study: Study, folder: Path, runs_dir: Path, jobs: int) -> None:
-    """Train everything that is missing, `jobs` runs at a time; one line for each. Raises RunError."""
+def run(study: Study, folder: Path, runs_dir: Path, jobs: int, same_code: bool = False) -> None:
+    """Train everything that is missing, `jobs` runs at a time; one line for each. Raises RunError.
+
+    same_code: first repeat some rows; if they have the same numbers, the study goes on with today's code.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the workers are stopped too
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the workers are stopped too
     workers = [Worker(study) for _ in range(jobs)]
     with run_folder.held(folder), futures.ThreadPoolExecutor(jobs) as pool:
         try:
             hello = workers[0].start()
-            table.check_same_study(folder, study, hello)
+            table.check_same_study(folder, study, hello, any_code=same_code)
+            if same_code:
+                repeat(study, table.read(folder), runs_dir, workers[0])
+                table.accept_code(folder)
             common.say(f"{study.name} on {hello['data']}: {len(table.read(folder))} runs are there, about "
                        f"{runs_left(study, table.read(folder))} to train, {jobs} at a time")  # fmt: skip
             train_missing(study, folder, runs_dir, pool, list(workers), hello)
         finally:
             for worker in workers:
                 worker.stop()
+            signal.signal(signal.SIGTERM, before)
+
+
+def repeat(study: Study, rows: list[Row], runs_dir: Path, worker: Worker) -> None:
+    """Train a final run of the base and of two variants again. Raises RunError if a digit differs."""
+    first = {row.variant: row for row in reversed(rows) if row.purpose == FINAL}
+    names = [variant.name for variant in study.variants if variant.name in first]
+    for name in dict.fromkeys([*names[:2], *names[-1:]]):
+        row = first[name]
+        variant = next(v for v in study.variants if v.name == name)
+        result = worker.train(variant.arguments(study, row.k, row.seed, True), runs_dir / f"{name}-again")
+        if result.get("stopped"):
+            raise KeyboardInterrupt
+        for column in ("test_accuracy", "test_loss"):
+            if (now := result["row"][column]) != getattr(row, column):
+                raise RunError(
+                    f"--same-code: {name} with seed {row.seed} had {column} {getattr(row, column)!r} and has {now!r} "
+                    "with today's code on this machine; give another --out and train anew"
+                )
+        common.say(f"{name} with seed {row.seed}: the same numbers with today's code")
 
 
 def train_missing(study, folder, runs_dir, pool, idle: list[Worker], hello: dict) -> None:

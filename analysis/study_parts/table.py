@@ -125,10 +125,10 @@ def mend(path: Path) -> None:
             file.truncate(text.rfind(b"\n") + 1)
 
 
-def check_same_study(folder: Path, study: Study, hello: dict) -> None:
+def check_same_study(folder: Path, study: Study, hello: dict, any_code: bool = False) -> None:
     """Write study.json for a new study; RunError if the rows in `folder` are of other data, recipe or code.
 
-    hello: the first line of a worker, with the data set and the versions.
+    hello: the first line of a worker, with the data set and the versions. any_code: the code is checked otherwise.
     """
     facts = {
         "study": study.name, "data": hello["data"], "data_fingerprint": hello["data_fingerprint"],
@@ -136,21 +136,39 @@ def check_same_study(folder: Path, study: Study, hello: dict) -> None:
     }  # fmt: skip
     path = folder / FACTS
     if read(folder):
-        try:
-            stored = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path}: cannot be read ({error}); it belongs to {folder / RUNS}") from None
+        stored = read_facts(folder)
         for name, what in (("data_fingerprint", "data set"), ("base", "recipe"), ("seeds", "recipe"), ("code", "code")):
-            if stored.get(name) != facts[name]:
+            if stored.get(name) != facts[name] and not (name == "code" and any_code):
+                way_out = "see --same-code, or give another --out" if name == "code" else "give another --out"
                 raise RunError(
                     f"{folder}: its rows are of another {what} ({name} {short(stored.get(name))}, now "
-                    f"{short(facts[name])}); give another --out, or go back to what they were trained with"
+                    f"{short(facts[name])}); {way_out}, or go back to what they were trained with"
                 )
         for row in read(folder):
             check_same_recipe(folder, study, row)
     else:
         environment = {key: hello[key] for key in ("tensorflow", "numpy", "python", "processor", "threads")}
         path.write_text(json.dumps(facts | environment, indent=2) + "\n")
+
+
+def read_facts(folder: Path) -> dict:
+    """study.json: what all rows share. Raises RunError when it cannot be read."""
+    path = folder / FACTS
+    try:
+        facts = json.loads(path.read_text())
+        facts["data"], facts["code"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: expected the facts that {RUNS} beside it was trained with ({error!r})") from None
+    return facts
+
+
+def accept_code(folder: Path) -> None:
+    """Note in study.json that today's code gives the same numbers as the code of the rows."""
+    facts = read_facts(folder)
+    if facts["code"] != code_fingerprint():
+        facts["same_numbers_from"] = [*facts.get("same_numbers_from", []), facts["code"]]
+        facts["code"] = code_fingerprint()
+        (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def check_same_recipe(folder: Path, study: Study, row: Row) -> None:

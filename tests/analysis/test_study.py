@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import re
 import subprocess
 import sys
@@ -166,6 +165,9 @@ def test_a_row_can_be_asked_for_by_name(tmp_path, capsys):
     assert result.startswith("test_accuracy 0.25")
     with pytest.raises(RunError, match="no final run of sigmoid with seed 9 yet"):
         study.print_row(tmp_path, "sigmoid", "9")
+    (tmp_path / table.FACTS).write_text("{}")
+    with pytest.raises(RunError, match=r"study.json: expected the facts .*KeyError\('data'\)"):
+        study.report(SMALL, tmp_path)
 
 
 # The published rows and document.
@@ -177,7 +179,7 @@ published = pytest.mark.skipif(not (STUDY / table.RUNS).is_file(), reason="no ro
 @published
 def test_the_document_holds_what_the_rows_say():
     rows, found = effects.read(WHOLE, STUDY)
-    data = json.loads((STUDY / table.FACTS).read_text())["data"]
+    data = table.read_facts(STUDY)["data"]
     text = study.CHOICES.read_text()
     computed = document.blocks(WHOLE, rows, found, data, "study/")
     assert set(re.findall(r"<!-- study: ([\w -]+) -->", text)) - {"end"} == set(computed)
@@ -238,6 +240,16 @@ def test_the_paragraphs_say_what_the_rows_say():
     assert gaps[1] < 0.55 * gaps[0] and gaps[2] < 0.55 * gaps[1]
     gained = [by_name[name].result.difference for name in ("flip", "flip-crop")]
     assert 0 < gained[1] - gained[0] < gained[0]
+    # optimizer
+    assert of("no-momentum", "learning_rate") == pytest.approx(10 * of(BASE, "learning_rate"))
+    assert of("no-momentum", "train_accuracy") < of(BASE, "train_accuracy") - 0.05
+    assert of("no-momentum", "gap") < of(BASE, "gap")
+    assert abs(of("adam", "train_accuracy") - of(BASE, "train_accuracy")) < 0.015
+    assert by_name["adam"].outcome == WORSE and of("adam", "dead_channels") > of(BASE, "dead_channels")
+    # training images
+    assert of("images-5000", "train_accuracy") > 0.98 and of("images-5000", "gap") > 1.75 * of(BASE, "gap")
+    assert of("images-40000", "gap") < 0.05
+    assert by_name["images-40000"].result.difference > by_name["flip-crop"].result.difference
 
 
 # By the real training.
@@ -259,3 +271,33 @@ def test_a_row_is_repeated_to_the_last_digit_by_its_command(tmp_path):
     with open(tmp_path / "again" / "it" / "epochs.csv", newline="") as file:
         last = list(csv.DictReader(file))[-1]
     assert (float(last["test_accuracy"]), float(last["test_loss"])) == (final.test_accuracy, final.test_loss)
+    facts = tmp_path / "it" / table.FACTS
+    facts.write_text(facts.read_text().replace(table.code_fingerprint(), "0" * 12))
+    with pytest.raises(RunError, match=r"another code .*see --same-code"):
+        runner.run(of_eight_steps, tmp_path / "it", tmp_path / "runs", jobs=1)
+
+
+class Trained:
+    """A worker whose runs end with these results."""
+
+    def __init__(self, results):
+        self.results = results
+
+    def train(self, arguments, folder):
+        return {"row": self.results[folder.name]}
+
+
+def test_a_study_goes_on_with_new_code_if_rows_repeat_to_the_last_digit(tmp_path, rows, capsys):
+    written(tmp_path, WHOLE, rows)
+    facts = tmp_path / table.FACTS
+    facts.write_text(facts.read_text().replace(table.code_fingerprint(), "0" * 12))
+    first = {row.variant: row for row in reversed(rows) if row.purpose == FINAL}
+    results = {f"{name}-again": dataclasses.asdict(first[name]) for name in (BASE, "batch-norm", "decay-5")}
+    runner.repeat(WHOLE, rows, tmp_path, Trained(results))
+    assert capsys.readouterr().out.count("the same numbers with today's code") == 3
+    table.accept_code(tmp_path)
+    found = table.read_facts(tmp_path)
+    assert found["code"] == table.code_fingerprint() and found["same_numbers_from"] == ["0" * 12]
+    results["decay-5-again"]["test_loss"] += 1e-9
+    with pytest.raises(RunError, match=r"--same-code: decay-5 with seed 1 had test_loss 0.0 and has 1e-09"):
+        runner.repeat(WHOLE, rows, tmp_path, Trained(results))
