@@ -121,6 +121,6 @@ def join_moving_averages(before: list[tf.Tensor], averages: list[tf.Variable], m
     The share of replica r has moved m to m_r; with n replicas  m <- k^n m + sum over r of k^(n-1-r) (m_r - k m).
     """
     later = count() - 1 - rank()
-    shares = [k**later * (now - k * m) for m, now, k in zip(before, averages, momenta)]
-    for m, variable, share, k in zip(before, averages, total(shares), momenta):
-        variable.assign(k ** count() * m + share)
+    moves = [k**later * (now - k * m) for m, now, k in zip(before, averages, momenta)]
+    for m, variable, move, k in zip(before, averages, total(moves), momenta):
+        variable.assign(k ** count() * m + move)

@@ -149,7 +149,7 @@ def compiles(source: str) -> bool:
 
 
 def tests_of(file: str) -> list[str]:
-    """The tests that mirror a file of core/: of its name, or else all those of its folder."""
+    """The tests that mirror a file of core/: of its name; without one, all those of its folder."""
     if file in TESTS:
         return [f"tests/{name}" for name in TESTS[file]]
     folder, name = Path("tests", *Path(file).parts[1:-1]), Path(file).stem

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import build, random_streams
+from core import random_streams
 from core.data import augmentation as textbook
 from core.data.batches import Batches
 from core.settings.recipes import RECIPES
@@ -133,19 +133,3 @@ def test_alternating_flip_shows_every_image_both_ways(augmentation, small_data):
         assert (one == image).all() or (two == image).all()
         mirrored_first += not (one == image).all()
     assert 60 < mirrored_first < 140, "about half of them begin mirrored"
-
-
-@pytest.mark.parametrize("flip, crop", [("random", 2), ("alternating", 8), ("none", 1)])
-def test_the_faster_functions_give_the_same_batches_to_the_byte(small_data, flip, crop):
-    settings = replace(RECIPES["debug"], batch_size=50, flip=flip, crop=crop)
-    for step in (1, 6, 11):
-        images = [Batches(small_data, settings, used).batch(tf.constant(step))[0].numpy() for used in (textbook, fast)]
-        np.testing.assert_array_equal(*images)
-
-
-def test_a_run_names_the_functions_it_was_built_with(small_data):
-    named = {
-        kernels: build.build_batches(small_data, replace(RECIPES["debug"], kernels=kernels)).augmentation
-        for kernels in ("textbook", "fast", "auto")
-    }
-    assert named == {"textbook": textbook, "fast": fast, "auto": fast}

@@ -37,7 +37,7 @@ def by_hand(module):
     expect_equal("moving_variance", variance, [1.3], "From 1 the moving variance goes to 0.9 * 1 + 0.1 * 4 = 1.3.")
 
 
-def mean_and_deviation(module):
+def mean_and_std(module):
     """In training every channel of y has mean beta and standard deviation gamma."""
     y = normalized(module, X, GAMMA, BETA, MEAN, VARIANCE, True)[0]
     expect_equal("the means of y", y.mean(axis=(0, 1, 2)), BETA, "In training every channel of y has the mean beta.")
@@ -86,7 +86,7 @@ EXERCISE = Exercise(
     checks=(
         Check("shape", shape),
         Check("by hand", by_hand),
-        Check("mean and standard deviation", mean_and_deviation),
+        Check("mean and standard deviation", mean_and_std),
         Check("evaluation", evaluation),
         Check("every entry", every_entry),
     ),

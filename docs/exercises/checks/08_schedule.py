@@ -36,10 +36,10 @@ def up_and_down(module):
         if found.min() <= 0:
             raise Wrong(f"{where} a step has the rate {found.min():.4g}: such a step changes no weight.",
                         ("found", f"{found.min():.4g} at step {np.argmin(found) + 1}"))  # fmt: skip
-        bends = np.abs(np.diff(found, 2)) > 1e-9
-        if bends.sum() > 1:
+        corners = np.abs(np.diff(found, 2)) > 1e-9
+        if corners.sum() > 1:
             raise Wrong(f"{where} the rates must lie on two straight lines that meet at step {warmup}.",
-                        ("found", f"{bends.sum()} corners"))  # fmt: skip
+                        ("found", f"{corners.sum()} corners"))  # fmt: skip
 
 
 def every_step(module):
