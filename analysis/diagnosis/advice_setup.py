@@ -140,7 +140,7 @@ SETUP = {
         ("a momentum that was meant for Adam's second moment, 0.999",
          "a rate so low that the momentum makes up for it: then the loss falls steadily"),
         "train with momentum 0.9: if the loss falls earlier and without waves, it was the momentum",
-        changed(momentum=0.9), "core/optimizers.py",
+        experiments.usual_momentum, "core/optimizers.py",
     ),
     "frozen-layer": Advice(
         ("the layer was frozen on purpose", "the update is lost below the precision of the weights"),

@@ -1,6 +1,6 @@
 """The fault collection: short runs whose fault is known, and clean ones, on which the rules were written.
 
-student_faults.py enters more of them.
+student_faults.py has more of them.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from analysis.diagnosis.cases import (
     with_kernels_of,
     with_recipe,
 )  # fmt: skip
+from analysis.diagnosis.student_faults import STUDENT_FAULTS
 
 # Five clean runs: different recipes, seeds, data.
 COLLECTION = {
@@ -146,4 +147,4 @@ def class_missing():
     return with_data(without_cats)
 
 
-from analysis.diagnosis import student_faults  # noqa: F401  they enter themselves
+COLLECTION |= STUDENT_FAULTS

@@ -126,6 +126,11 @@ def regularized(run: Run) -> str:
     return again(run, **most)
 
 
+def usual_momentum(run: Run) -> str:
+    """The same run with momentum 0.9; "" if it has that."""
+    return "" if setting(run, "momentum") == 0.9 else again(run, momentum=0.9)
+
+
 def unregularized(run: Run) -> str:
     """The same run without augmentation and label smoothing; "" if it has none of them."""
     none = {"flip": "none", "crop": 0, "label_smoothing": 0.0}

@@ -9,12 +9,14 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+from analysis.diagnosis import definitions
 from analysis.diagnosis.cases import Case, replaced, with_data
 from core.run import logs, run_folder
 from core.settings import command_line
 
 PROJECT = Path(__file__).resolve().parents[2]
 RECORDINGS = PROJECT / "tests" / "faults"
+HELD_OUT_RECORDINGS = PROJECT / "tests" / "held_out_faults"
 RECORDED = (run_folder.CONFIG, *logs.COLUMNS)  # no checkpoints, no figures: small enough to be kept with the code
 TRAIN_IMAGES, TEST_IMAGES = 5_000, 2_000  # of CIFAR-10
 DENSE_START = 20  # steps whose norms are all measured
@@ -53,6 +55,8 @@ def record(name: str, out: Path, args: list[str], cases: dict[str, Case], short:
         (out / name).mkdir(parents=True, exist_ok=True)
         for file in RECORDED:
             shutil.copy(folder / file, out / name / file)
+        if short:
+            definitions.write(out)
     print(f"recorded {out / name}")
 
 
@@ -91,10 +95,9 @@ def short_files():
 FAULTS = Path(__file__).with_name("faults.py")
 
 
-def record_each(names: list[str], out: Path, args: list[str], script: Path = FAULTS) -> None:
+def record_each(names: list[str], out: Path, args: list[str], script: Path = FAULTS, options: tuple = ()) -> None:
     """Let `script` record them one after the other, each in a process, so that nothing of one reaches the next."""
     for name in names:
-        if subprocess.run(
-            [sys.executable, script, name, "--out", out, *(["--args", *args] if args else [])]
-        ).returncode:
+        given = [*options, *(["--args", *args] if args else [])]
+        if subprocess.run([sys.executable, script, name, "--out", out, *given]).returncode:
             raise run_folder.RunError(f"{name} could not be recorded; its own message is above")

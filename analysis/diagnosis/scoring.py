@@ -1,9 +1,11 @@
 """How good the diagnoses are on the fault collection: alarms, recall, precision."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import diagnose
+from analysis.diagnosis.cases import Case
 from analysis.diagnosis.collection import COLLECTION
 from analysis.support.run import Run
 from core.run import run_folder
@@ -30,10 +32,10 @@ class Verdict:
         return any(finding.id in self.expected for finding in self.findings[:2])
 
 
-def verdicts(recordings: Path) -> list[Verdict]:
-    """The diagnoses of all recordings in this folder. Raises RunError when one is missing."""
+def verdicts(recordings: Path, cases: dict[str, Case] = COLLECTION) -> list[Verdict]:
+    """The diagnoses of the recordings of these cases in this folder. Raises RunError when one is missing."""
     found = []
-    for name, case in COLLECTION.items():
+    for name, case in cases.items():
         if not (recordings / name / run_folder.CONFIG).is_file():
             raise run_folder.RunError(
                 f"{recordings / name}: not recorded; `python analysis/diagnosis/faults.py {name} --out {recordings}` "
@@ -52,21 +54,34 @@ def score(found: list[Verdict]) -> str:
         right = " or ".join(verdict.expected) or "none"
         rows.append((verdict.name, right, first or "none", "yes" if verdict.named else "NO"))
     faulty, clean = ([v for v in found if bool(v.expected) == wanted] for wanted in (True, False))
-    alarms = [sum(bool(v.findings) for v in group) for group in (faulty, clean)]
+    alarms = sum(bool(v.findings) for v in clean)
     causes = [(v, id) for v in found for id in v.causes]
     right = sum(id in v.expected for v, id in causes)
     named = sum(v.named for v in faulty)
+    silent = sum(not v.findings for v in faulty)
+    red = sum(any(f.severity == "red" for f in v.findings) for v in clean)
     return "\n".join([
         *table(rows), "",
-        f"alarms     red or amber on {alarms[0]} of {len(faulty)} faulty and {alarms[1]} of {len(clean)} clean runs",
         f"recall     {named} of {len(faulty)} faults are among the first two findings{percentage(named, len(faulty))}",
+        f"silent     {silent} of {len(faulty)} faults have no red or amber finding{percentage(silent, len(faulty))}",
         f"precision  {right} of {len(causes)} causes that are named are right{percentage(right, len(causes))}",
+        f"alarms     red on {red}, red or amber on {alarms} of {len(clean)} clean runs{percentage(alarms, len(clean))}",
     ])  # fmt: skip
 
 
 def percentage(part: int, whole: int) -> str:
-    """`: 50 %`, or nothing of nothing."""
-    return f": {100 * part / whole:.0f} %" if whole else ""
+    """`: 50 %, interval 24 to 76 %` with Wilson's 95 % interval, or nothing of nothing."""
+    if not whole:
+        return ""
+    low, high = wilson(part, whole)
+    return f": {100 * part / whole:.0f} %, interval {100 * low:.0f} to {100 * high:.0f} %"
+
+
+def wilson(part: int, whole: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a probability of which `part` of `whole` trials came true.  Wilson 1927."""
+    p = part / whole
+    middle, half = p + z**2 / (2 * whole), z * math.sqrt(p * (1 - p) / whole + z**2 / (4 * whole**2))
+    return max(middle - half, 0) / (1 + z**2 / whole), (middle + half) / (1 + z**2 / whole)
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -7,9 +7,19 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from analysis.diagnosis.cases import CLASSIC, SHAPES, SMALL_CIFAR, replaced, with_data, with_network, with_recipe
-from analysis.diagnosis.collection import fault
-from core.layers import Dropout, ReLU
+from analysis.diagnosis.cases import (
+    CLASSIC,
+    SHAPES,
+    SMALL_CIFAR,
+    entering,
+    replaced,
+    with_data,
+    with_network,
+    with_recipe,
+)
+
+STUDENT_FAULTS = {}
+fault = entering(STUDENT_FAULTS)
 
 
 @fault(f"{CLASSIC} --optimizer adam --learning-rate 0.04", "rate-high")
@@ -86,12 +96,6 @@ def two_saturated_layers():
     return replaced("core.layers.ReLU.__call__", saturated)
 
 
-@fault(CLASSIC, "strong-regularization")
-def dropout_too_strong():
-    """Dropout drops 95 % of the units: the keep probability given where the drop probability was meant."""
-    return mock.patch("core.model.Dropout", lambda name, rate, seed=0: Dropout(name, 0.95, seed=seed))
-
-
 @fault(CLASSIC, "shrinking-weights")
 def weight_decay_too_strong():
     """The weight decay is a hundred times too strong: AdamW's value, and more, in SGD."""
@@ -102,12 +106,6 @@ def weight_decay_too_strong():
 def momentum_too_high():
     """Momentum 0.999: Adam's second beta given to SGD."""
     return with_recipe("classic", momentum=0.999)
-
-
-@fault(SMALL_CIFAR, "clipped-logits")
-def relu_on_the_logits():
-    """A ReLU behind the last layer: negative logits become 0, as in a loop that adds an activation to every layer."""
-    return with_network(lambda network: network.layers.append(ReLU("relu2")))
 
 
 @fault(CLASSIC, "unmixed-batches")

@@ -17,15 +17,15 @@ def unmixed_batches(run: Run) -> Finding | None:
     The accuracy of a batch of B drawn images scatters with a variance of p (1 - p) / B around the accuracy p of its
     neighbours. Rule: over the batches with p between 10 and 90 %, at least 30 of them, the variance about the mean of
     9 neighbours is more than 3 times that [H]. Clean runs have 0.8 to 1.3. Or, in batches of 32 and more, more than
-    10 % of them have at most 1 image in 50 right [H]: with every class in it, guessing gives a tenth.
+    10 % of them have at most 1 image in 50 right [H]: chance level is a tenth.
     """
     times, wrong, often, least = 3.0, 0.02, 0.1, 32
     accuracy = run.steps["accuracy"]
     if run.fact("settings", "batch_size") >= least and len(accuracy) > 50 and (accuracy <= wrong).mean() > often:
         return Finding(
             "unmixed-batches", "The batches are not mixed: sorted images, or too small a shuffle buffer", RED, 1,
-            (f"{percent((accuracy <= wrong).mean())} of the batches are right to at most {percent(wrong)}; a batch of "
-             "all classes is right to a tenth by guessing",),
+            (f"{percent((accuracy <= wrong).mean())} of the batches are right to at most {percent(wrong)}; chance "
+             "level is a tenth",),
         )  # fmt: skip
     index, count = dispersion(run)
     if index <= times:

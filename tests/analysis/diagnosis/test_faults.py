@@ -1,5 +1,6 @@
 """The fault collection: every known fault is named, clean runs stay clean, and a fault is a change that goes away."""
 
+import ast
 import json
 
 import numpy as np
@@ -7,14 +8,14 @@ import pytest
 from runner import run
 
 from analysis import diagnose
-from analysis.diagnosis import scoring
+from analysis.diagnosis import definitions, scoring
 from analysis.diagnosis.collection import COLLECTION
 from analysis.diagnosis.detectors import DETECTORS
 from analysis.diagnosis.recording import PROJECT, RECORDINGS, short_files
 from analysis.support.run import Run
 from core import build, model, optimizers, random_streams, schedules
 from core.data import batches
-from core.layers import BatchNormalization
+from core.layers import BatchNormalization, Dense, ReLU
 from core.measure import probes
 from core.run import logs, start
 from core.settings import command_line, recipes
@@ -66,9 +67,36 @@ def test_a_wrong_diagnosis_lowers_the_score(verdicts):
     assert "0 of 2 causes" in table and table.count("| NO ") == 2
 
 
+def test_the_recordings_are_of_todays_definitions(tmp_path):
+    """A quantity that is defined otherwise than when it was recorded asks for recordings made again."""
+    again = "defined otherwise since: record again with `python analysis/diagnosis/faults.py --out DIR`"
+    assert definitions.outdated(RECORDINGS) == [], again
+    definitions.write(tmp_path)
+    assert definitions.outdated(tmp_path) == []
+    file = tmp_path / definitions.FILE
+    file.write_text(file.read_text().replace(definitions.definitions()["core/losses.py: correct"], "another"))
+    assert definitions.outdated(tmp_path) == ["core/losses.py: correct"]
+    assert len(definitions.outdated(tmp_path / "nowhere")) == len(definitions.definitions())
+
+
+def test_a_docstring_is_no_part_of_a_definition(tmp_path):
+    (tmp_path / "a.py").write_text('X, Y = 1, 2\n\n\ndef f(x):\n    """One."""\n    return x + 1  # more\n')
+    (tmp_path / "b.py").write_text("X, Y = 1, 2\ndef f(x):\n    return x + 1\n")
+    (tmp_path / "c.py").write_text("X, Y = 1, 2\ndef f(x):\n    return x + 2\n")
+    a, b, c = (ast.dump(definitions.found(tmp_path / name, ("f", "Y"))["f"]) for name in ("a.py", "b.py", "c.py"))
+    assert a == b != c
+
+
+def test_wilson_by_hand():
+    """0 of 30: the upper end is z^2 / (n + z^2) = 3.8416 / 33.8416; 15 of 30 is symmetric."""
+    assert scoring.wilson(0, 30) == pytest.approx((0, 0.11352), abs=1e-5)
+    low, high = scoring.wilson(15, 30)
+    assert low + high == pytest.approx(1) and low == pytest.approx(0.3315, abs=1e-4)
+
+
 def test_recordings_are_small_and_tell_nothing_about_the_machine_they_were_made_on():
     files = [path for path in RECORDINGS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 2.5e6
+    assert sum(path.stat().st_size for path in files) < 3.5e6
     for name in COLLECTION:
         config = json.loads((RECORDINGS / name / "config.json").read_text())
         assert config["settings"]["data_dir"] == ""
@@ -76,7 +104,7 @@ def test_recordings_are_small_and_tell_nothing_about_the_machine_they_were_made_
 
 
 @pytest.mark.parametrize("name", COLLECTION)
-def test_a_recording_of_an_older_version_is_read_in_todays_names(name):
+def test_a_recording_is_read_in_todays_names(name):
     """Its settings are settings of today that can be run, and its quantities are those that the detectors ask for."""
     recorded = Run(RECORDINGS / name)
     assert Settings(**recorded.config["settings"]).problems() == []
@@ -95,9 +123,9 @@ def test_every_run_of_the_collection_can_be_started(name):
 )
 def test_a_fault_made_again_on_other_data_gets_the_same_name(tmp_path, name):
     recipe = COLLECTION[name].args.split()[1]
-    lengths = {"softmax-twice": ["--epochs", "4", "--learning-rate", "0.5"]}.get(name, ["--epochs", "2"])
+    lengths = {"softmax-twice": ["--epochs", "12", "--learning-rate", "0.5"]}.get(name, ["--epochs", "2"])
     args = ["--recipe", "debug", "--no-eager", "--data", "shapes10", "--batch-size", "100", *lengths]
-    assert recipe in ("classic", "modern")
+    assert recipe in ("classic", "debug")
     run("analysis/diagnosis/faults.py", name, "--out", tmp_path, "--args", *args)
     first = [finding.id for finding in diagnose.findings(Run(tmp_path / name))[:2]]
     assert set(first) & set(COLLECTION[name].expected), first
@@ -108,11 +136,11 @@ def patched():
     return (
         start.load, schedules.warmup_then_decay, batches.Batches.indices, recipes.RECIPES["classic"],
         random_streams.normal, build.build_network, model.CNN.__call__, optimizers.Adam.updates,
-        BatchNormalization.__call__,
+        optimizers.SGD.updates, BatchNormalization.__call__, ReLU.__call__, Dense.__call__, id(batches.MEAN),
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FAULTY)
+@pytest.mark.parametrize("name", [name for name in FAULTY if name != "adam-with-the-rate-of-sgd"])  # a setting
 def test_a_change_is_there_in_its_context_and_gone_after_it(name):
     before = patched()
     with COLLECTION[name].change():
