@@ -100,7 +100,7 @@ def cost(found: list[Effect], data: str):
         room = (high / low) ** 0.25 * 1.2  # for the names
         panel.set_xscale("log")
         panel.set_xlim(low / room, high * room)
-        multiples = (0.25, 0.5, 1, 2, 4, 8) if high / low > 4 else (0.5, 0.7, 0.85, 1, 1.2, 1.5, 2, 3)
+        multiples = (0.25, 0.5, 1, 2, 4, 8) if high / low > 4 else (0.5, 0.7, 1, 1.4, 2, 3)
         panel.xaxis.set_major_locator(ticker.FixedLocator(multiples))
         panel.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}×"))
         panel.xaxis.set_minor_locator(ticker.NullLocator())
@@ -143,8 +143,8 @@ def curves(own: list[Effect], epochs: dict, data: str):
     quantities = (("train_loss", "Training loss", 1, "nats"), ("train_accuracy", "Training accuracy", 100, "%"),
                   ("test_accuracy", "Test accuracy", 100, "%"))  # fmt: skip
     for (name, rows), colour, marker in zip(groups, ("black", *style.COLOURS), "so^Dv*"):
-        runs = [epochs.get((name, row.seed), []) for row in rows]
-        shared = min(map(len, runs))
+        runs = [epochs.get((name, row.seed), []) for row in rows if not row.diverged]
+        shared = min(map(len, runs), default=0)
         if not shared:
             continue
         x = np.array([each["step"] for each in runs[0][:shared]]) * of.batch_size(rows[0]) / 1000
@@ -152,7 +152,8 @@ def curves(own: list[Effect], epochs: dict, data: str):
             y = factor * np.array([[each[quantity] for each in run[:shared]] for run in runs])  # [seeds, evaluations]
             (line,) = panel.plot(x, y.mean(axis=0), color=colour, marker=marker, markersize=7)
             panel.fill_between(x, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.2, linewidth=0)
-        handles[name] = line
+        lost = sum(row.diverged for row in rows)
+        handles[name + f" (without {lost} of {len(rows)} that diverged)" * bool(lost)] = line
     for panel, (_, title, _, unit) in zip(axes[0], quantities):
         panel.set(title=title, xlabel="images, thousands", ylabel=unit)
         panel.xaxis.set_major_locator(ticker.MaxNLocator(4, integer=True))

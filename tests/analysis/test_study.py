@@ -134,6 +134,17 @@ def test_the_curves_can_be_read(rows, found, tmp_path):
     assert line.get_ydata()[-1] == pytest.approx(100 * effects.mean(own[0].base_rows, "test_accuracy"))
 
 
+def test_a_run_that_diverged_is_left_out_of_the_curves_and_named(rows, found, tmp_path):
+    written(tmp_path, WHOLE, rows)
+    own = next(effect for effect in found if effect.variant.name == "flip")
+    lost = [dataclasses.replace(row, diverged=int(row.seed == 2), test_accuracy=0.1) for row in own.rows]
+    own = dataclasses.replace(own, rows=tuple(lost))
+    drawing = figures.curves([own], table.read_epochs(tmp_path), "made-up")
+    assert "flip (without 1 of 6 that diverged)" in assert_readable(drawing)
+    said = sentences.effect_sentence(own)
+    assert "1 of its 6 runs diverged, which counts as chance level; the others reach 10.00 %." in said
+
+
 def test_the_report_of_another_folder_is_written_beside_its_rows(tmp_path, capsys):
     made = simulated({"batch-norm": 0.03}, np.random.default_rng(2), variants=["batch-norm"])
     written(tmp_path / "it", WHOLE, made)
@@ -250,6 +261,9 @@ def test_the_paragraphs_say_what_the_rows_say():
     assert of("images-5000", "train_accuracy") > 0.98 and of("images-5000", "gap") > 1.75 * of(BASE, "gap")
     assert of("images-40000", "gap") < 0.05
     assert by_name["images-40000"].result.difference > by_name["flip-crop"].result.difference
+    # dropout
+    assert of("no-dropout", "train_accuracy") > 0.97 and by_name["no-dropout"].outcome == SAME
+    assert of("no-dropout", "gap") - of(BASE, "gap") > 5 * abs(by_name["no-dropout"].result.difference)
 
 
 # By the real training.
