@@ -47,7 +47,7 @@ def train_step(training, step):
     gradients = tape.gradient(loss, network.parameters)  # backward pass: one for each parameter
     accuracy = tf.reduce_mean(correct(logits, labels))  # []
 
-    loss, accuracy, gradients = replicas.mean((loss, accuracy, gradients))  # over all devices; of one: the same
+    loss, accuracy, gradients = replicas.mean((loss, accuracy, gradients))  # over all devices
 
     learning_rate = training.learning_rate(step)
     updates = training.optimizer.updates(gradients, learning_rate, step)  # one for each parameter
