@@ -85,8 +85,8 @@ def test_two_devices_are_one_with_the_whole_batch_to_rounding(tmp_path):
 
 
 def test_a_run_on_two_devices_is_resumed_to_the_byte(tmp_path):
-    """With everything that is measured outside of a step, too."""
-    options = ("--epochs", 2, "--diagnostics", "full", *TWO)
+    """With everything that is measured outside of a step, and the kernels that are measured before the first."""
+    options = ("--epochs", 2, "--diagnostics", "full", "--kernels", "auto", "--precision", "bfloat16", *TWO)
     train_here(tmp_path, "straight", *options)
     train_here(tmp_path, "stopped", *options, "--stop-at", 27)
     train_here(tmp_path, "stopped", "--resume")

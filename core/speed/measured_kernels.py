@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from core import devices
+from core import devices, replicas
 from core.layers import Layer
 from core.speed.kernels import TEXTBOOK
 
@@ -58,7 +58,7 @@ def milliseconds(candidates: dict[str, Layer], shape: list[int], dtype: tf.DType
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = layer(x, training=True)
-        return [tf.reduce_max(g) for g in tape.gradient(y, [x, layer.kernel])]
+        return [tf.reduce_max(g) for g in tape.gradient(y, [x, *replicas.on_first([layer.kernel])])]
 
     compiled = {  # concrete functions: TensorFlow warns of a function that it traces often
         name: tf.function(lambda layer=layer: forward_and_backward(layer), autograph=False).get_concrete_function()
