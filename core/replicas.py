@@ -28,6 +28,8 @@ def placed_on(devices: int, device: str) -> contextlib.AbstractContextManager:
 @functools.cache  # two strategies of one process would take each other's messages for their own
 def mirrored_strategy(devices: int, kind: str) -> tf.distribute.MirroredStrategy:
     """The strategy of so many devices of this machine."""
+    # TensorFlow warns that steps are slow line by line, which is what --eager and --pdb ask for.
+    tf.get_logger().addFilter(lambda record: "MirroredStrategy eagerly" not in record.getMessage())
     return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(devices)])
 
 

@@ -141,7 +141,9 @@ def test_in_the_debugger_the_loss_of_each_becomes_that_of_all(tmp_path):
     # Each replica stops before the all-reduce; behind it the first one goes on. Batch norm makes them take turns too.
     commands = [f"until {line}", f"until {line}", "p float(loss)", "n", "p float(loss)", "n", "p float(loss)", "q", "q"]
     args = ("--recipe", "debug", "--pdb", *TWO, "--runs-dir", tmp_path, "--run", "pdb")
-    out = run("train_loop.py", *args, stdin="\n".join(commands) + "\n").stdout
+    done = run("train_loop.py", *args, stdin="\n".join(commands) + "\n")
+    out = done.stdout
+    assert "WARNING" not in out + done.stderr
     first, second, both = (float(number) for number in re.findall(r"^\(Pdb\) (\d+\.\d+)$", out, re.MULTILINE))
     assert first != second and both == pytest.approx((first + second) / 2)
 
