@@ -14,7 +14,7 @@ from analysis.support import statistics, style
 COLOURS = {BETTER: style.BLUE, WORSE: style.ORANGE, SAME: style.GREY}
 MARKERS = {BETTER: "▲", WORSE: "▼", SAME: "="}
 LINEAR = 1.0  # points around 0 that the forest plot draws linearly, beyond them logarithmically
-IN_ONE_COLUMN = 14  # variants; more are drawn in two columns
+IN_ONE_COLUMN = 18  # variants; more are drawn in two columns
 FAR_BELOW = 12.0  # points under the base: beyond it the figure of costs draws a triangle at its lower edge
 
 
@@ -58,7 +58,7 @@ def forest(found: list[Effect], data: str):
         panel.set_ylim(-0.7, len(part) - 0.3)
         panel.set_xscale("symlog", linthresh=LINEAR, linscale=0.7)
         panel.set_xlim(min(1.3 * low, -LINEAR), max(1.3 * high, LINEAR))
-        ticks = [-30, -10, -3, -1, 0, 1, 3, 10, 30]
+        ticks = [-30, -10, -3, -1, 0, 1, 3, 10, 30] if columns == 1 else [-30, -5, -1, 0, 1, 5, 30]
         panel.set_xticks([t for t in ticks if panel.get_xlim()[0] <= t <= panel.get_xlim()[1]])
         panel.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: signed(value)))
         panel.xaxis.set_minor_locator(ticker.NullLocator())

@@ -261,6 +261,12 @@ def test_the_paragraphs_say_what_the_rows_say():
     assert of("images-5000", "train_accuracy") > 0.98 and of("images-5000", "gap") > 1.75 * of(BASE, "gap")
     assert of("images-40000", "gap") < 0.05
     assert by_name["images-40000"].result.difference > by_name["flip-crop"].result.difference
+    # depth
+    for name in ("deep-parameters", "deep-flops"):
+        assert of(name, "train_accuracy") < of(BASE, "train_accuracy") - 0.1 and of(name, "gap") < of(BASE, "gap")
+        assert of(name, "signal_ratio") < of(BASE, "signal_ratio")
+    assert of("deep-parameters", "learning_rate") < of(BASE, "learning_rate")
+    assert by_name["narrow"].outcome == WORSE
     # dropout
     assert of("no-dropout", "train_accuracy") > 0.97 and by_name["no-dropout"].outcome == SAME
     assert of("no-dropout", "gap") - of(BASE, "gap") > 5 * abs(by_name["no-dropout"].result.difference)
