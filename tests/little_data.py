@@ -1,6 +1,6 @@
 """train_loop.py on a shapes10 of 1,000 training images and 200 test images; its options are those of train_loop.py.
 
-    python tests/little_data.py --recipe debug --no-eager --batch-size 50     20 steps an epoch
+python tests/little_data.py --recipe debug --no-eager --batch-size 50     20 steps an epoch
 """
 
 import sys
