@@ -123,7 +123,7 @@ for device in ("/CPU:0", "/CPU:1"):
         training = train_loop.prepare(settings, data)
         metrics, _ = training.step(tf.constant(1))
         sums = training.evaluate_batch(tf.constant(data.test_images[:8]), tf.constant(data.test_labels[:8]))
-    held = [training.batches.images, *training.state.values(), *metrics.values(), *sums.values()]
+    held = [*training.batches.images, *training.state.values(), *metrics.values(), *sums.values()]
     print({tensor.device.rpartition(":")[2] for tensor in held})
     losses.append(float(metrics["loss"]))
 print(losses[0] == losses[1])

@@ -27,7 +27,7 @@ def prepared_process():
     """Draw the images of a data set once, leave TensorFlow as tests/conftest.py configured it, draw small figures."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replay, "load", lambda *given: tenth_of_shapes10())
-        patch.setattr(replay.devices, "configure", lambda threads, micro_batches=1: None)
+        patch.setattr(replay.devices, "configure", lambda threads, micro_batches=1, devices=1: None)
         patch.setattr(batch_figure, "MOST", 3)
         yield
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from made_study import finish, made_row, simulated, written
@@ -22,6 +23,14 @@ from core.run.errors import RunError
 TRUE = {"batch-norm": 0.03, "sigmoid": -0.30, "flip": 0.02, "kernel-1": -0.10, "wide": 0.025, "no-momentum": -0.02}
 EXPECTATIONS = {variant.name: (SAME, "") for variant in WHOLE.variants[1:]}
 PROJECT = table.PROJECT
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    """Matplotlib warns when many figures are open: no test leaves one."""
+    plt.close("all")
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -225,9 +225,9 @@ def prepare_tiny() -> None:
     start.load = lambda *args: data
     start.Diagnostics = TinyDiagnostics
     start.devices.configure = lambda *args: None
-    start.devices.choose = lambda wanted: ("/CPU:0", "the CPU")
+    start.devices.choose = lambda wanted, count: ("/CPU:0", "the CPU")
     start.devices.environment = lambda threads: {"threads": 1, "git_commit": None}
-    start.tf.device = lambda name: open(os.devnull)
+    start.replicas.placed_on = lambda count, device: open(os.devnull)
     train_loop.prepare = lambda settings, data, stored=None: TinyTraining(settings, data)
     train_loop.tf = types.SimpleNamespace(constant=int, errors=train_loop.tf.errors)
 

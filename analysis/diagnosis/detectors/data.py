@@ -174,6 +174,8 @@ def different_test(run: Run) -> Finding | None:
     if not at.size or per_epoch < 8:
         raise NotMeasured("it takes an evaluation at the end of epoch 1, of 8 steps or more")
     batches = run.steps["accuracy"][per_epoch - per_epoch // 4 : per_epoch]
+    if batches.size < per_epoch // 4:
+        raise NotMeasured("it takes the steps of epoch 1")
     test, train = run.epochs["test_accuracy"][at[0]], run.epochs["train_accuracy"][at[0]]
     count = batches.size * run.fact("settings", "batch_size")
     error = math.hypot(

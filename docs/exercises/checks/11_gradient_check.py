@@ -142,8 +142,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "signed maximum",
-            "You take the maximum of the differences with their sign, so a gradient that is too small everywhere "
-            "passes: np.abs first.",
+            "You take the maximum of the differences with their sign, so a gradient that is too small is "
+            "accepted: np.abs first.",
             ((WORST, "np.max(gradient - numerical) <= TOLERANCE * largest"),),
         ),
         Mistake(
