@@ -144,6 +144,8 @@ def strong_regularization(run: Run) -> Finding | None:
     evaluations, first = epoch_evaluations(run, 0 if evidence else 2, passed=1), 1
     train, steps = evaluations["train_accuracy"], evaluations["step"]
     ends = np.searchsorted(run.steps["step"], steps)
+    if not run.length:
+        raise NotMeasured("it takes the steps of the run")
     batches = trailing_mean(run.steps["accuracy"], window)[np.minimum(ends, run.length - 1)]
     harder = (train > times * batches) & (train > batches + points) & (train < learned)
     if len(harder) >= 2 and harder[-2:].all():
