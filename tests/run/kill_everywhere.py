@@ -136,10 +136,10 @@ class TinyTraining:
         self.state = {"conv1/kernel": Number(1.0), "velocity/conv1/kernel": Number(0.0)}
         self.initial_state = {name: variable.numpy() for name, variable in self.state.items()}
         self.batches = types.SimpleNamespace(
-            steps_per_epoch=3, epoch=lambda step: (step - 1) // 3 + 1, images=Number(0), labels=Number(0),
+            steps_per_epoch=3, epoch=lambda step: (step - 1) // 3 + 1, images=[Number(0)], labels=Number(0),
             augmentation=len,
         )  # fmt: skip
-        self.batches.images.value, self.batches.labels.value = data.train_images, data.train_labels
+        self.batches.images[0].value, self.batches.labels.value = data.train_images, data.train_labels
         self.layer_probe = types.SimpleNamespace(names=["conv1"])
         self.network = types.SimpleNamespace(
             parameter_count=1,
