@@ -74,7 +74,7 @@ def all_reduce(operation: str, values):
     if count() == 1:
         return values
     tensors, context = tf.nest.flatten(values), tf.distribute.get_replica_context()
-    for dtype in {tensor.dtype for tensor in tensors}:
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):  # in one order on every replica
         where = [i for i, tensor in enumerate(tensors) if tensor.dtype == dtype]
         for i, combined in zip(where, context.all_reduce(operation, [tensors[i] for i in where])):
             tensors[i] = combined

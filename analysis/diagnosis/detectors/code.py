@@ -18,7 +18,10 @@ from analysis.support.run import NotMeasured, Run, counted
 
 
 def schedule(step: np.ndarray, total: int, peak: float, warmup: float, final: float) -> np.ndarray:
-    """core.schedules.warmup_then_decay in NumPy: the rate that a step of this run should have. [n] -> [n]."""
+    """core.schedules.warmup_then_decay in NumPy: the rate that a step of this run should have. [n] -> [n].
+
+    Written a second time: a check that called the code it checks would find nothing.
+    """
     w = max(round(warmup * total), 1)
     falling = final + (1 - final) * (total + 1 - step) / max(total - w + 1, 1)
     return peak * np.minimum(np.minimum(step / w, falling), 1.0)
