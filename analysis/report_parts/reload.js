@@ -17,9 +17,16 @@ function focused() {
   if (at.id) return { css: `#${CSS.escape(at.id)}` };
   if (at.matches("input[type=radio]")) return { css: `input[name=${CSS.escape(at.name)}]:checked` };
   if (at.matches("summary")) return { details: named(at.parentElement) };
-  if (at.matches("nav a")) return { css: `nav a[href="${CSS.escape(at.getAttribute("href"))}"]` };
+  if (at.matches("nav a")) return { link: at.hash };
   const root = at.closest("[data-inside]");
   return root && at.className ? { css: `[data-inside="${root.dataset.inside}"] .${at.className.split(" ").pop()}` } : null;
+}
+
+function found({ css, details, link }) {
+  if (css) return document.querySelector(css);
+  if (link) return all("nav a").find((one) => one.hash === link);
+  const same = all("details").find((one) => named(one) === details);
+  return same && same.querySelector("summary");
 }
 
 // [name, element] of what the page is made of, from top to bottom; a finding that is added renames its own section only.
@@ -61,9 +68,7 @@ function restore(state) {
   }
   for (const details of all("details")) details.open = details.open || state.open.includes(named(details));
   for (const one of explorers) if (state.inside[one.root.dataset.inside]) one.restore(state.inside[one.root.dataset.inside]);
-  const { focus, position: at } = state;
-  const control = focus && (focus.css ? document.querySelector(focus.css)
-    : all("details").filter((details) => named(details) === focus.details).map((details) => details.firstElementChild)[0]);
+  const control = state.focus && found(state.focus), at = state.position;
   if (control) control.focus({ preventScroll: true });
   const part = at && parts().find(([name]) => name === at.name);
   if (part) scrollBy({ top: edge(part[1]) - at.top, behavior: "instant" });
