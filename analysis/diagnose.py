@@ -255,12 +255,16 @@ def main(args) -> None:
         common.say((summary if args.summary else report)(run, found))
 
 
+def build_parser():
+    """The command line."""
+    parser = common.parser("diagnose", __doc__.splitlines()[0], figure="")
+    add = parser.add_argument
+    add("--json", action="store_true", help="the same for programs")
+    add("--summary", action="store_true", help="a few lines only")
+    add("--probe", action="store_true", help="active checks too: short trainings with the run's settings, two minutes")
+    add("--data-dir", metavar="DIR", default="", help="with --probe: where the images are now, if they have moved")
+    return parser
+
+
 if __name__ == "__main__":
-    command_line = common.parser("diagnose", __doc__.splitlines()[0], figure="")
-    command_line.add_argument("--json", action="store_true", help="the same for programs")
-    command_line.add_argument("--summary", action="store_true", help="a few lines only")
-    command_line.add_argument(
-        "--probe", action="store_true", help="active checks too: short trainings with the run's settings, some minutes"
-    )
-    command_line.add_argument("--data-dir", metavar="DIR", default="", help="--probe: where the images are now")
-    common.answer(main, command_line.parse_args())
+    common.answer(main, build_parser().parse_args())

@@ -18,7 +18,7 @@ import numpy as np
 from analysis.diagnosis.detectors.finding import Finding
 from analysis.support.run import NotMeasured, Run
 
-SECONDS = 20  # a short training ends after so many
+SECONDS, PATIENCE = 20, 3  # what a short training should take; it is given up after PATIENCE times that
 CHECKED_AT_MOST = 2_000  # images that are evaluated, or compared with the training images
 # What a short training leaves out, so that it shows the network, the loss, the optimizer and the data.
 PLAIN = {
@@ -43,6 +43,7 @@ class ShortTraining:
     losses: np.ndarray
     accuracies: np.ndarray
     training: object  # core.training.Training
+    complete: bool = True  # False: it took too long, or the loss is no longer finite
 
     def log_probabilities(self, images: np.ndarray) -> np.ndarray:
         """Those that the network gives to the classes, in evaluation mode.  uint8 [N,32,32,3] -> [N,K]."""
@@ -90,7 +91,7 @@ class Subject:
         return steps
 
     def trained(self, steps: int, data=None, factor: float = 1.0, rate: Callable | None = None, **changes):
-        """The ShortTraining of so many steps with the settings of the run, without augmentation; ends after SECONDS.
+        """The ShortTraining of so many steps with the settings of the run, without augmentation.
 
         factor: of the learning rate. rate: step -> rate, in place of the schedule. changes: other settings.
         """
@@ -110,14 +111,21 @@ class Subject:
             losses.append(float(metrics["loss"]))
             accuracies.append(float(metrics["accuracy"]))
             began = began or time.perf_counter()  # the first step is also compiled
-            if not np.isfinite(losses[-1]) or time.perf_counter() - began > SECONDS:
+            if not np.isfinite(losses[-1]) or time.perf_counter() - began > PATIENCE * SECONDS:
                 break
-        return ShortTraining(np.array(losses), np.array(accuracies), training)
+        return ShortTraining(np.array(losses), np.array(accuracies), training, len(losses) == steps)
 
     @cached_property
     def plain(self) -> ShortTraining:
-        """The training of `steps` steps on the data as it is, which several checks compare with."""
-        return self.trained(self.steps, factor=self.rate_factor)
+        """The training of `steps` steps on the data as it is, which several checks compare with. Raises NotMeasured."""
+        return self.whole(self.data)
+
+    def whole(self, data) -> ShortTraining:
+        """A training of `steps` steps on these data. Raises NotMeasured if it did not come to its end."""
+        short = self.trained(self.steps, data, self.rate_factor)
+        if not short.complete:
+            raise NotMeasured(f"a training of {self.steps} steps came to step {len(short.losses)} only")
+        return short
 
 
 def subject_of(run: Run, data_dir: str = "") -> tuple[Subject, str]:

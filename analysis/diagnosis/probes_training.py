@@ -7,7 +7,9 @@ import numpy as np
 
 from analysis.diagnosis.detectors.finding import AMBER, LN10, RED, Finding, percent, standard_error
 from analysis.diagnosis.detectors.optimizer import decay_steps
-from analysis.diagnosis.probes import Outcome, ShortTraining, Subject
+from analysis.diagnosis.probes import Outcome, Subject
+from analysis.support.run import NotMeasured
+from core.settings.recipes import OPTIMIZER_DEFAULTS
 
 NOTHING = 0.06  # nats [H]: a loss that is less than this below chance level has learned nothing
 
@@ -15,24 +17,29 @@ NOTHING = 0.06  # nats [H]: a loss that is less than this below chance level has
 def rate_range(subject: Subject) -> Outcome:
     """The learning-rate range test: the rate rises exponentially, and the loss tells where training begins and ends.
 
-    Smith 2017, "Cyclical Learning Rates". From 1/1,000 of the run's peak to 100 times it in 200 steps. The loss is the
-    mean of ten batches. After its minimum it is lost where it is 0.5 nats higher, or 0.1 above chance level [H]. Rule:
-    the run's peak above that rate: rate-high; below a hundredth of it: rate-low [H] (a tenth is a usual choice). From a
-    twentieth on rate-low is refuted, up to a third rate-high is; and both if no rate lowers the loss.
+    Smith 2017, "Cyclical Learning Rates". From 1/1,000 of the run's peak to 100 times it in 200 steps (of the
+    optimizer's usual rate, if that is below or above). The loss is the mean of ten batches. After its minimum it is
+    lost where it is 0.5 nats higher, or 0.1 above chance level, or not finite [H]. Rule: the run's peak above twice
+    that rate: rate-high [H]; below a hundredth of it: rate-low [H] (a tenth is a usual choice). From a twentieth on
+    rate-low is refuted, up to a third rate-high is; and both if no rate lowers the loss.
     """
-    steps, low, high, window, lost, often = 200, 1e-3, 100.0, 10, 0.5, 100
+    steps, window, lost, above_it, below_it = 200, 10, 0.5, 2, 100
     steps = min(steps, subject.steps)
+    peak = subject.settings.learning_rate
+    usual = OPTIMIZER_DEFAULTS[subject.settings.optimizer]["learning_rate"]
+    low, high = 1e-3 * min(peak, usual), 100 * max(peak, usual)
     growth = math.log(high / low) / (steps - 1)
 
     def rate(step):
         from train_loop import tf
 
-        return peak * low * tf.exp(growth * (tf.cast(step, tf.float32) - 1))
+        return low * tf.exp(growth * (tf.cast(step, tf.float32) - 1))
 
-    peak = subject.settings.learning_rate
-    losses = subject.trained(steps, rate=rate).losses
-    rates = peak * low * np.exp(growth * np.arange(len(losses)))
+    short = subject.trained(steps, rate=rate)
+    losses, rates = short.losses, low * np.exp(growth * np.arange(len(short.losses)))
     finite = losses[np.isfinite(losses)]
+    if not short.complete and len(finite) == len(losses):
+        raise NotMeasured(f"a training of {steps} steps came to step {len(losses)} only")
     if len(finite) < window:
         return Outcome("the loss is not finite at any rate", refuted={"rate-low": "a lower rate is no better"})
     means = np.convolve(finite, np.ones(window) / window, "valid")  # of the batches i ... i + 9
@@ -44,17 +51,18 @@ def rate_range(subject: Subject) -> Outcome:
         why = f"no rate between {rates[0]:.2g} and {rates[len(finite) - 1]:.2g} lowers the loss"
         return Outcome(why, refuted={"rate-high": why, "rate-low": why})
     largest = rates[end]
-    ends = f"is lost at {largest:.2g}" if above.any() else f"is not lost up to {largest:.2g}"
+    is_lost = above.any() or len(finite) < len(losses)
+    ends = f"is lost at {largest:.2g}" if is_lost else f"is not lost up to {largest:.2g}"
     sentence = (
         f"the loss is lowest at a rate of {rates[best + window - 1]:.2g} and {ends}; the run's peak is {peak:.3g}"
     )
-    if peak >= largest:
+    if peak >= above_it * largest:
         subject.rate_factor = largest / 10 / peak
         return Outcome(sentence, (Finding(
             "rate-high", "The learning rate is above the range in which the loss falls", RED, 1,
             (f"in a learning-rate range test {sentence}",),
         ),))  # fmt: skip
-    if peak < largest / often:
+    if peak < largest / below_it:
         subject.rate_factor = largest / 10 / peak
         return Outcome(sentence, (Finding(
             "rate-low", "The learning rate is far below the range in which the loss falls", AMBER, 1,
@@ -77,7 +85,7 @@ def memorize(subject: Subject) -> Outcome:
     data = subject.data
     few = dataclasses.replace(data, train_images=data.train_images[:count], train_labels=data.train_labels[:count])
     count = len(few.train_images)
-    for factor in dict.fromkeys((1.0, 0.1)):
+    for factor in (subject.rate_factor, subject.rate_factor / 10):
         short = subject.trained(steps, few, factor, batch_size=count, micro_batches=1)
         trained = float(short.accuracies[-last:].mean()) if np.isfinite(short.losses[-1]) else 0.0
         evaluated = short.accuracy(few.train_images, few.train_labels)
@@ -89,11 +97,13 @@ def memorize(subject: Subject) -> Outcome:
         f"{percent(evaluated)} in evaluation mode, at a loss of {loss:.2g}"
     )
     if max(trained, evaluated) < right:
+        if not short.complete and np.isfinite(short.losses[-1]):
+            raise NotMeasured(f"a training of {steps:,} steps came to step {n:,} only")
         return Outcome(sentence, (Finding(
             "cannot-memorize", f"It cannot learn {count} images by heart", RED, 1,
             (f"{sentence}, also with a tenth of the rate",),
         ),))  # fmt: skip
-    if factor < 1:
+    if factor < subject.rate_factor:
         sentence += ", with a tenth of the rate and not with that of the run, which is made for larger batches"
     findings = []
     if trained >= right and evaluated < 0.5 and n >= steps // 2:
@@ -137,12 +147,9 @@ def dependence(subject: Subject) -> Outcome:
     gray = np.broadcast_to(images.mean(axis=(0, 1, 2)).round().astype(np.uint8), images.shape)
     order = np.random.default_rng(subject.settings.seed).permutation(len(labels))
 
-    def trained(**changes) -> ShortTraining:
-        data = dataclasses.replace(subject.data, **changes)
-        return subject.trained(subject.steps, data, subject.rate_factor)
-
-    plain, zeroed = subject.plain, trained(train_images=np.ascontiguousarray(gray))
-    permuted = trained(train_labels=labels[order])
+    plain = subject.plain
+    zeroed = subject.whole(dataclasses.replace(subject.data, train_images=np.ascontiguousarray(gray)))
+    permuted = subject.whole(dataclasses.replace(subject.data, train_labels=labels[order]))
     test_images, test_labels = subject.test
     n, classes = len(test_labels), len(subject.data.class_names)
     loss, loss_zeroed = (float(x.losses[-max(len(x.losses) // 4, 1) :].mean()) for x in (plain, zeroed))
