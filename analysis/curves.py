@@ -60,13 +60,17 @@ def verdict(run: Run) -> str:
     return " ".join(sentences)
 
 
+def gain(test: np.ndarray) -> tuple[float, str]:
+    """(points gained over the last third of the evaluations, what that third is called). test [E], E > 1, in %."""
+    since = max(len(test) // 3, 1)
+    return test[-1] - test[-1 - since], "the last epoch" if since == 1 else f"the last {since:,} epochs"
+
+
 def progress(run: Run, test: np.ndarray, error: float) -> list[str]:
     """Whether the accuracy still rises and, on a validation set, which epoch was the best. test [E], error in %."""
     if len(test) < 2:
         return []
-    since = max(len(test) // 3, 1)
-    gained = test[-1] - test[-1 - since]
-    span = "the last epoch" if since == 1 else f"the last {since:,} epochs"
+    gained, span = gain(test)
     if abs(gained) <= 2 * error:
         state = "No longer improving beyond noise"
     else:

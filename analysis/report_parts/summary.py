@@ -3,13 +3,15 @@
 import numpy as np
 
 from analysis import curves, diagnose
+from analysis.diagnosis.experiments import EXPERIMENTS, again, run_argument
 from analysis.diagnosis.experiments import command as command_line
-from analysis.diagnosis.experiments import run_argument
 from analysis.report_parts.markup import command, escaped
 from analysis.support import statistics, style
 from analysis.support.predictions import percent
 from analysis.support.run import NotMeasured, Run, counted
 from core.run import terminal
+
+OVERFITTING = 0.1  # between train and test accuracy; the same as in terminal.advice
 
 
 def verdict(run: Run, diagnosis) -> str:
@@ -97,8 +99,23 @@ def next_change(run: Run, diagnosis) -> str:
     if not run.complete:
         return "Let the run end, then read on: " + command(resume(run), "continue the run")
     train, test = (float(run.epochs[f"{name}_accuracy"][-1]) for name in ("train", "test"))
+    if train - test <= OVERFITTING and len(run.epochs["step"]) > 1:
+        gained, span = curves.gain(100 * run.epochs["test_accuracy"])
+        if gained > 2 * 100 * run.standard_error(test):
+            text = f"Train longer: the {run.test_name} accuracy rose by {gained:.1f} points in {span}"
+            line = longer(run)
+            return escaped(text) + (":" + command(line, "a longer run") if line else ".")
     text = terminal.advice(train, test, run.test_images, round(1 / run.chance_level))
     return escaped(text[0].upper() + text[1:]) + "."
+
+
+def longer(run: Run) -> str:
+    """The command of a run that is twice as long; "" if this version cannot train it."""
+    if run.config["settings"].get("steps"):
+        line = again(run, steps=2 * run.total_steps)
+    else:
+        line = again(run, epochs=2 * -(-run.total_steps // run.steps_per_epoch))
+    return line.removesuffix(f" --runs-dir {EXPERIMENTS}")
 
 
 def resume(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -269,6 +270,23 @@ def test_time_split_by_hand():
     # The first process took 9 s until its first step: instead of its 0.5 s.
     seconds = [value for _, value in facts.time_split(step, elapsed, probe, 9.0)]
     assert np.allclose(seconds, [9.5, 5.0, 5.0, 0.2, 2.0])
+
+
+@pytest.mark.parametrize("accuracies, train, words", [
+    ((0.5, 0.6, 0.64, 0.70, 0.72, 0.75), 0.80, "Train longer: the test accuracy rose by 5.0 points in the last 2"),
+    ((0.5, 0.6, 0.64, 0.742, 0.745, 0.75), 0.80, "Change one thing"),  # 0.8 points; two standard errors are 0.87
+    ((0.5, 0.6, 0.64, 0.741, 0.745, 0.75), 0.80, "Train longer: the test accuracy rose by 0.9 points"),
+    ((0.5, 0.6, 0.64, 0.70, 0.72, 0.75), 0.90, "Train accuracy is 15 points above test: overfitting"),
+])  # fmt: skip
+def test_what_to_change_next_follows_the_accuracies(tmp_path, accuracies, train, words):
+    found = MadeRun(epochs=6).write(tmp_path)
+    found.epochs |= {"test_accuracy": np.array(accuracies), "train_accuracy": np.full(6, train)}
+    nothing = SimpleNamespace(findings=[])
+    text = Page(f"<main>{summary.next_change(found, nothing)}</main>").text
+    assert text.startswith(words) and ("--epochs 12" in text) == words.startswith("Train longer")
+    if words.startswith("Train longer"):
+        found.config["settings"] |= {"steps": 600}
+        assert "--steps 1200" in summary.next_change(found, nothing)
 
 
 def test_the_command_as_it_was_typed_and_the_seconds_of_set_up(tmp_path):
