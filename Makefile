@@ -12,6 +12,10 @@ comma := ,
 EXTRAS := test,tensorboard$(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)cuda)
 # make train RUN=NAME names the new run; make curves, diagnose and replay take the runs that are meant.
 RUN :=
+# make train DEVICES=2 or WORKERS=2: two devices of one process, or two processes, take every step together.
+DEVICES :=
+WORKERS :=
+HOSTS :=
 # make check EX=03 checks one exercise of docs/exercises.
 EX :=
 WALKTHROUGHS := $(filter-out %/__init__.py,$(wildcard layers_explained/*.py))
@@ -20,7 +24,8 @@ WALKTHROUGHS := $(filter-out %/__init__.py,$(wildcard layers_explained/*.py))
 # into the file that $GLASSBOX_RUN_FILE names; after --help it is empty, and there is nothing to draw.
 define train
 @note=$$(mktemp) && trap 'rm -f "$$note"' EXIT INT TERM && \
-GLASSBOX_RUN_FILE=$$note $(PY) train_loop.py $(1) $(if $(RUN),--run $(RUN)) $(ARGS) && \
+GLASSBOX_RUN_FILE=$$note $(PY) $(if $(WORKERS),-m core.run.launch --workers $(WORKERS),train_loop.py) \
+$(1) $(if $(RUN),--run $(RUN)) $(if $(DEVICES),--devices $(DEVICES)) $(ARGS) && \
 if [ -s "$$note" ]; then folder=$$(cat "$$note") && $(PY) analysis/curves.py "$$folder" && $(PY) $(2) "$$folder" && \
 $(PY) analysis/report.py "$$folder"; fi
 endef
@@ -34,6 +39,9 @@ setup: $(READY) ## a virtual environment in .venv with everything this project n
 
 train: $(READY) ## train the recipe classic, draw its curves, say what happened, write report.html (RUN=NAME names it)
 	$(call train,,analysis/diagnose.py --summary)
+
+workers: $(READY) ## what to type on each of several machines that train together (HOSTS="a b")
+	@$(PY) -m core.run.launch --hosts $(if $(HOSTS),$(HOSTS),$(error make workers HOSTS="a b": name the machines)) $(ARGS)
 
 test: $(READY) ## run the tests, several files at once (some minutes)
 	@$(PY) -m ruff check .
