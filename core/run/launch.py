@@ -15,11 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-from core.run.workers import GRACE
+from core.run.workers import GRACE, ROOT
 
-ROOT = Path(__file__).parents[2]
 PORT = 12345  # of the workers on machines of their own
 
 
@@ -80,7 +78,11 @@ def slurm_config(port: int) -> str:
     tf = import_tensorflow()
     try:
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            jobs={"worker": int(os.environ["SLURM_NTASKS"])}, port_base=port, auto_set_gpu=False
+            jobs={"worker": int(os.environ["SLURM_NTASKS"])},
+            port_base=port,
+            gpus_per_node=1,
+            gpus_per_task=1,
+            auto_set_gpu=False,
         )
         addresses = resolver.cluster_spec().as_dict()["worker"]
         return tf_config(addresses, resolver.get_task_info()[1])
@@ -123,12 +125,15 @@ def launch(count: int, options: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: [worker.send_signal(number) for worker in workers])
     first = first_failure(workers)
     ended = end_all(workers)
-    if first is not None and first > 0:
+    if first is not None:
         errors[first].seek(0)
         sys.stderr.write(errors[first].read().decode(errors="replace"))
         if workers[first].returncode < 0:
             name = signal.Signals(-workers[first].returncode).name
-            print(f"worker {first} at {addresses[first]} was ended by {name}", file=sys.stderr)
+            print(
+                f"worker {first} at {addresses[first]} was ended by {name}; what was saved before is undamaged, "
+                "see --resume", file=sys.stderr,
+            )  # fmt: skip
     return workers[0].returncode if ended and workers[0].returncode >= 0 else 1
 
 

@@ -108,7 +108,8 @@ class Session:
                 self.folder, self.training.data, self.diagnostics, self.start, seconds, self.evaluation_times
             )
         else:
-            terminal.interrupted(self.folder, self.step, total_steps, self.stopping or "stopped")
+            reason = self.stopping or "stopped"
+            terminal.interrupted(self.folder, self.step, total_steps, reason, workers=bool(replicas.connected))
         return complete or self.step == self.stop_at
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import time
 from pathlib import Path
 
 from core import devices, replicas
@@ -12,6 +13,7 @@ from core.measure.diagnostics import Diagnostics, chosen_intervals
 from core.run import logs, recovery, run_folder, terminal, workers
 from core.run.session import Session, is_evaluated
 from core.run.signals import StopRequest
+from core.settings.settings import shown
 
 
 @contextlib.contextmanager
@@ -44,7 +46,7 @@ def start_session(invocation, prepare, compiled):
             start, name = 0, run_folder.name_for(invocation.run, settings.recipe, data)
             folder = run_folder.create(invocation.runs_dir, name)
             contexts.enter_context(run_folder.held(folder))
-            write_config(folder, training, diagnostics, compiled, device_name, reason)
+            write_config(folder, training, diagnostics, compiled, device_name, reason, invocation)
             run_folder.point_latest(invocation.runs_dir, name)
         stop = contexts.enter_context(workers.SharedStop() if replicas.connected else StopRequest())
         terminal.opening(folder, training, device_name, start)
@@ -86,7 +88,7 @@ def resume(training, diagnostics, folder) -> int:
     return start
 
 
-def write_config(folder, training, diagnostics, compiled, device_name: str, precision_reason: str) -> None:
+def write_config(folder, training, diagnostics, compiled, device_name: str, precision_reason: str, invocation) -> None:
     """Everything that decides the bits of this run, and what a diagnosis needs to know about it."""
     settings, data, batches = training.settings, training.data, training.batches
     costs = None
@@ -96,6 +98,8 @@ def write_config(folder, training, diagnostics, compiled, device_name: str, prec
     used = (batches.images[0].numpy(), batches.labels.numpy(), data.test_images, data.test_labels)
     statistics = statistics_of(*used, len(data.class_names))
     facts = {
+        "command": [text if text.isprintable() else shown(text) for text in invocation.command],
+        "setup_seconds": time.perf_counter() - invocation.began,  # TensorFlow's start, data, network, kernels
         "device": device_name,
         "precision_reason": precision_reason,
         "augmentation": batches.augmentation.__name__,

@@ -108,11 +108,12 @@ def augmented_line(data, evaluation) -> None:
     say(f"with test-time augmentation, the mean over six views of each image: accuracy {accuracy}")
 
 
-def interrupted(folder, step: int, total_steps: int, reason: str) -> None:
+def interrupted(folder, step: int, total_steps: int, reason: str, workers: bool = False) -> None:
     """The run was stopped before its end: where it stands, and the command that continues."""
     where = f" --runs-dir {shlex.quote(str(folder.parent))}" if str(folder.parent) != "runs" else ""
     say(
-        f"\n{reason}: stopped after step {step:,} of {total_steps:,}, everything saved. To continue:",
+        f"\n{reason}: stopped after step {step:,} of {total_steps:,}, everything saved. To continue"
+        f"{', start every worker with' if workers else ''}:",
         f"    python train_loop.py --run {shlex.quote(folder.name)} --resume{where}",
     )
 

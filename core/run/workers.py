@@ -14,11 +14,9 @@ import io
 import json
 import os
 import signal
-import socket
+import subprocess
 import sys
 import tempfile
-import threading
-import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +25,10 @@ from core import devices
 from core.run import checkpoints, logs, run_folder, terminal
 from core.run.errors import WorkerError
 from core.run.signals import StopRequest
+from core.run.watchdog import missing
 from core.settings.settings import option, shown
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 60  # seconds that a worker waits for the others to start
 GRACE = 20  # seconds that TensorFlow gets to end its connections before the process is ended
 AGREE_EVERY = 10  # steps between two questions whether somebody was asked to stop
@@ -41,23 +41,6 @@ class Cluster:
 
     addresses: tuple[str, ...]
     index: int
-
-    def named(self, index: int) -> str:
-        """`worker 1 at 10.0.0.2:12345`."""
-        return f"worker {index} at {self.addresses[index]}"
-
-    def silent(self) -> list[int]:
-        """The workers whose address does not answer."""
-        return [i for i in range(len(self.addresses)) if i != self.index and not answers(self.addresses[i])]
-
-
-def answers(address: str, seconds: float = 2) -> bool:
-    """Whether something listens at host:port."""
-    host, _, port = address.rpartition(":")
-    with contextlib.suppress(OSError):
-        socket.create_connection((host, int(port)), seconds).close()
-        return True
-    return False
 
 
 def from_environment() -> Cluster | None:
@@ -106,9 +89,9 @@ def joined(invocation):
     except Exception as error:
         if not is_lost_connection(error):
             raise
-        gone = " and ".join(map(cluster.named, cluster.silent())) or "another worker"
         raise WorkerError(
-            f"{gone} is gone, its terminal says why; what was saved before is undamaged: start all again with --resume"
+            f"{missing(cluster.addresses)} is gone or silent, see its terminal; what was saved before is undamaged: "
+            "start all again with --resume"
         ) from None
     finally:
         end_within(GRACE)
@@ -123,34 +106,21 @@ def check_options(invocation) -> None:
 
 
 def wait_for_all(cluster: Cluster, connect) -> None:
-    """Call connect(), which blocks until every worker is there. Raises WorkerError after PATIENCE seconds.
+    """Call connect(), which blocks until every worker is there; the watchdog ends this process after PATIENCE seconds.
 
-    It runs in a thread, because TensorFlow waits without an end and deaf to signals.
+    Meanwhile no Python runs here, no handler of a signal either: Ctrl-C ends the process.
     """
-    outcome = []
-
-    def connecting():
-        try:
-            outcome.append(connect())
-        except Exception as error:
-            outcome.append(error)
-
-    began, told = time.monotonic(), False
-    threading.Thread(target=connecting, daemon=True).start()
-    while not outcome:
-        time.sleep(0.1)
-        waited = time.monotonic() - began
-        if waited > 5 and not told and (missing := cluster.silent()):
-            told = True
-            print(f"waiting for {' and '.join(map(cluster.named, missing))}", file=sys.stderr, flush=True)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # TensorFlow has taken it
-        if waited > PATIENCE:
-            missing = " and ".join(map(cluster.named, cluster.silent())) or "another worker"
-            reason = f"{missing} did not come within {PATIENCE} s; start every worker, all with the same addresses"
-            print(f"train_loop.py: {reason}", file=sys.stderr, flush=True)
-            os._exit(1)  # the thread cannot be ended
-    if isinstance(outcome[0], Exception):
-        raise WorkerError(f"cannot connect with the other workers: {str(outcome[0]).splitlines()[0]}")
+    command = [sys.executable, "-m", "core.run.watchdog", str(os.getpid()), str(PATIENCE), *cluster.addresses]
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    watchdog = subprocess.Popen(command, cwd=ROOT)
+    try:
+        connect()
+    except Exception as error:
+        raise WorkerError(f"cannot connect with the other workers: {str(error).splitlines()[0]}") from None
+    finally:
+        watchdog.kill()
+        watchdog.wait()
+        signal.signal(signal.SIGINT, before)
 
 
 def check_same(mine: dict[str, str]) -> None:
@@ -182,8 +152,7 @@ def started_with(invocation) -> dict[str, str]:
 
 def program_fingerprint() -> str:
     """A short hash of train_loop.py and all of core/."""
-    root = Path(__file__).parents[2]
-    files = [root / "train_loop.py", *sorted((root / "core").rglob("*.py"))]
+    files = [ROOT / "train_loop.py", *sorted((ROOT / "core").rglob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
