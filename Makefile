@@ -40,7 +40,8 @@ setup: $(READY) ## a virtual environment in .venv with everything this project n
 train: $(READY) ## train the recipe classic, draw its curves, say what happened, write report.html (RUN=NAME names it)
 	$(call train,,analysis/diagnose.py --summary)
 
-workers: $(READY) ## what to type on each of several machines that train together (HOSTS="a b")
+# What to type on each of several machines that train together: make workers HOSTS="a b" (docs/devices.md).
+workers: $(READY)
 	@$(PY) -m core.run.launch --hosts $(if $(HOSTS),$(HOSTS),$(error make workers HOSTS="a b": name the machines)) $(ARGS)
 
 test: $(READY) ## run the tests, several files at once (some minutes)
@@ -98,4 +99,4 @@ $(READY): pyproject.toml
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
 	@touch $@
 
-.PHONY: help setup train test debug modern fast curves diagnose report replay faults study lessons check throughput layers
+.PHONY: help setup train workers test debug modern fast curves diagnose report replay faults study lessons check throughput layers
