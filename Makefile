@@ -6,10 +6,14 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 # The first of these that is Python 3.11 to 3.13 makes the environment; make PYTHON=... names another.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python
-SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
-# A machine with an NVIDIA driver gets TensorFlow's CUDA libraries too.
+# The wheels of an offline kit (make offline-kit) are for some of these versions.
+SUITS := import glob, sys; wheels = glob.glob("wheels/tensorflow-*"); tag = "-cp%d%d-" % sys.version_info[:2]; \
+    sys.exit(not (3, 11) <= sys.version_info < (3, 14) or bool(wheels) and not any(tag in wheel for wheel in wheels))
+# With the folder wheels/ of an offline kit nothing is asked of the network.
+OFFLINE := $(if $(wildcard wheels/*.whl),--no-index --find-links wheels)
+# A machine with an NVIDIA driver gets TensorFlow's CUDA libraries too; an offline kit has none.
 comma := ,
-EXTRAS := test,tensorboard$(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)cuda)
+EXTRAS := test,tensorboard$(if $(OFFLINE),,$(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)cuda))
 # make train RUN=NAME names the new run; make curves, diagnose and replay take the runs that are meant.
 RUN :=
 # make train DEVICES=2 or WORKERS=2: two devices of one process, or two processes, take every step together.
@@ -31,9 +35,15 @@ $(PY) analysis/report.py "$$folder"; fi
 endef
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 	@echo
 	@echo "  Options go in ARGS, names in RUN:  make train RUN=first ARGS='--recipe modern --epochs 5'"
+
+doctor: ## is this machine ready? what is missing and what to do, in ten seconds; before make setup too
+	@for suits in '$(SUITS)' 'import sys; sys.exit(sys.version_info < (3, 8))'; do \
+	for python in $(PY) $(PYTHON) none; do $$python -c "$$suits" 2>/dev/null && break 2; done; done; \
+	if [ $$python = none ]; then echo "no Python 3 among: $(PYTHON); install Python 3.11, 3.12 or 3.13"; exit 1; fi; \
+	$$python core/doctor.py $(ARGS)
 
 setup: $(READY) ## a virtual environment in .venv with everything this project needs
 
@@ -84,6 +94,9 @@ lessons: $(READY) ## run every command of the lessons and compare with the numbe
 check: $(READY) ## check exercise EX=NN (ARGS=--hint, --reset); without EX, watch all and show progress
 	@$(PY) docs/exercises/check.py $(EX) $(ARGS) || [ $$? = 1 ]
 
+offline-kit: $(READY) ## a folder for machines without network: project, wheels, data, checksums (1.5 GB)
+	@$(PY) docs/offline_kit.py $(ARGS)
+
 throughput: $(READY) ## images a second, this loop beside Keras fit (and PyTorch, if installed)
 	@$(PY) analysis/benchmarks/throughput.py $(ARGS)
 
@@ -93,10 +106,12 @@ layers: $(READY) ## run every walkthrough of layers_explained and draw its figur
 $(READY): pyproject.toml
 	@for python in $(PYTHON) none; do $$python -c '$(SUITS)' 2>/dev/null && break; done; \
 	if [ $$python = none ]; then \
-	    echo "no Python 3.11, 3.12 or 3.13 among: $(PYTHON); install one, or name it: make PYTHON=/path/to/python3"; exit 1; fi; \
-	echo "setting up $(VENV) with $$python [$(EXTRAS)]: a minute or some, once"; \
+	    echo "no Python 3.11, 3.12 or 3.13 $(if $(OFFLINE),that wheels/ is for )among: $(PYTHON); install one, or name it: \
+	make PYTHON=/path/to/python3"; exit 1; fi; \
+	echo "setting up $(VENV) with $$python [$(EXTRAS)]$(if $(OFFLINE), from wheels/): a minute or some, once"; \
 	$$python -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+	@$(PY) -m pip install --quiet --disable-pip-version-check $(OFFLINE) --editable ".[$(EXTRAS)]"
 	@touch $@
 
-.PHONY: help setup train workers test debug modern fast curves diagnose report replay faults study lessons check throughput layers
+.PHONY: help doctor setup train workers test debug modern fast curves diagnose report replay faults study lessons check
+.PHONY: offline-kit throughput layers

@@ -3,6 +3,7 @@
     python analysis/compare.py A B                            two networks, on the same test images
     python analysis/compare.py A-0 A-1 A-2 B-0 B-1 B-2        two recipes, several seeds of each
     python analysis/compare.py A-0 A-1 A-2                    one recipe: how far apart are its seeds?
+    python analysis/compare.py A B --panel accuracy           one panel as a slide
 
 Runs whose settings differ in the seed alone are runs of one recipe. One run each is a question about networks: their
 newest checkpoints predict the test images, and McNemar's test counts the images on which they differ. Several runs
@@ -21,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from analysis.support import common, series, statistics, style
-from analysis.support.run import NotMeasured, Run
+from analysis.support import common, statistics, style
+from analysis.support.comparison_figure import IMAGES, PANELS, draw, draw_images, seconds_at_evaluations
+from analysis.support.run import Run
 from core.run.errors import RunError
 from core.run.run_folder import CONFIG, find, resumed_settings
 from core.settings.command_line import Parser, parse
@@ -33,7 +35,7 @@ BOOKKEEPING = ("recipe", "data_dir", "kernels", "evaluate_every", "checkpoint_ev
                "diagnostics", "diagnostics_budget")  # fmt: skip
 COSTS = {"parameter_count": ("1,000 parameters", 1e-3), "forward_flops_per_image": ("MFLOP of a forward pass", 1e-6)}
 SURROUNDINGS = ("architecture", "git_commit", "tensorflow", "processor", "threads", "device")
-MOST, SHOWN = 5, 7  # recipes that a figure keeps apart; images in a row of the sheet
+MOST = 5  # recipes that a figure keeps apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +61,6 @@ def key_of(run: Run) -> dict:
     found = run.config["settings"] | {fact: run.config.get(fact) for fact in ("parameter_count", "architecture")}
     found = dataclasses.asdict(Settings()) | found  # an older version lacks some settings
     return {name: value for name, value in found.items() if name not in (*BOOKKEEPING, "seed")}
-
-
-def seconds_at_evaluations(run: Run) -> np.ndarray:
-    """Seconds spent in steps and probes until each evaluation, evaluations left out; NaN if not recorded. [E]"""
-    try:
-        spent = np.cumsum(run.timing["step_seconds"] + np.nan_to_num(run.timing["probe_seconds"]))
-        return np.interp(run.epochs["step"], run.timing["step"], spent)
-    except (NotMeasured, ValueError):  # no timing.csv, or no row in it
-        return np.full(len(run.epochs["step"]), np.nan)
 
 
 def recipes_of(runs: list[Run]) -> list[Recipe]:
@@ -159,38 +152,6 @@ def efficiency(recipes: list[Recipe]) -> list[str]:
     return lines
 
 
-def draw(recipes: list[Recipe], title: str, out: Path) -> None:
-    """Training loss and test accuracy over epochs, test accuracy over seconds: the means of the seeds, and bands."""
-    drawing, ((loss, accuracy, time),) = style.figure(1, 3)
-    handles = {}
-    for recipe, colour, marker in zip(recipes, style.COLOURS, "os^Dv"):
-        for panel in (loss, accuracy, time):
-            lines = [curve(run, panel is loss, panel is time) for run in recipe.runs]
-            shared = min(len(x) for x, _ in lines)  # an unfinished run is shorter
-            some = slice(0, shared, max(shared // 1000, 1))
-            x, y = np.mean([x[some] for x, _ in lines], axis=0), np.array([y[some] for _, y in lines])  # [n], [k,n]
-            mark = "" if panel is loss else marker
-            (line,) = panel.plot(x, y.mean(axis=0), color=colour, marker=mark, markersize=9)
-            panel.fill_between(x, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.2, linewidth=0)
-        handles[style.shortened(recipe.name, 60)] = line
-    test = f"{recipes[0].runs[0].test_name} accuracy"
-    loss.set(title="Training loss, smoothed", xlabel="epochs", ylabel="cross-entropy (nats)")
-    accuracy.set(title=test.capitalize(), xlabel="epochs", ylabel=f"{test} (%)")
-    time.set(title="Accuracy against time", xlabel="seconds of training", ylabel=f"{test} (%)")
-    if any(len(recipe.runs) > 1 for recipe in recipes):
-        handles["band: lowest to highest seed"] = loss.fill_between([], [], color=style.GREY, alpha=0.3, linewidth=0)
-    drawing.legend(handles.values(), handles, loc="outside lower left", ncols=style.legend_columns(handles))
-    drawing.suptitle(style.wrapped(title, 10.5), x=0.01, ha="left")
-    style.save(drawing, out)
-
-
-def curve(run: Run, loss: bool, against_time: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(x [n], y [n]) of one run: its smoothed loss over epochs, or its accuracy in % over epochs or seconds."""
-    table = run.steps if loss else run.epochs
-    x = seconds_at_evaluations(run) if against_time else table["step"] / run.steps_per_epoch
-    return x, series.smoothed(run.steps["loss"]) if loss else 100 * run.epochs["test_accuracy"]
-
-
 def predictions(runs: list[Run], data_dir: str) -> tuple:
     """(data set, [probabilities [N,K] of each run's newest checkpoint]) on the test images.
 
@@ -236,44 +197,26 @@ def settings_of(run: Run) -> Settings:
     return Settings(**(stored | {"kernels": "textbook", "micro_batches": 1}))
 
 
-def draw_images(names: list[str], data, found: list[np.ndarray], out: Path) -> None:
-    """The images that only one of two networks predicts correctly; those with the largest difference come first."""
-    labels, classes = data.test_labels, data.class_names
-    of_true_class = [p[np.arange(len(labels)), labels] for p in found]  # probabilities, [N] each
-    right = [p.argmax(axis=1) == labels for p in found]
-    drawing, axes = style.figure(2, SHOWN)
-    for panels, one, other in ((axes[0], 0, 1), (axes[1], 1, 0)):
-        only = np.flatnonzero(right[one] & ~right[other])
-        only = only[np.argsort((of_true_class[other] - of_true_class[one])[only], kind="stable")]
-        heading = f"{names[one]} correct, {names[other]} wrong: {len(only):,} images"
-        panels[0].text(0, 1.4, heading, transform=panels[0].transAxes, weight="bold").set_in_layout(False)
-        for panel in panels:
-            panel.set_axis_off()
-            panel.set_box_aspect(1)
-        for panel, i in zip(panels, only):
-            panel.imshow(data.test_images[i], interpolation="nearest")
-            title = f"{classes[labels[i]]}\n→ {classes[found[other][i].argmax()]}"
-            panel.set_title(title, fontsize=style.TEXT, fontweight="normal")
-    drawing.suptitle("Test images on which the networks differ: true class → wrong prediction", x=0.01, ha="left")
-    style.save(drawing, out)
-
-
 def main(args) -> None:
     """Compare, draw, print. Raises RunError when the runs do not compare."""
     runs = [Run(find(name, args.runs_dir)) for name in args.run]
     recipes = recipes_of(runs)
     names, pairs = [recipe.name for recipe in recipes], list(itertools.combinations(range(len(recipes)), 2))
-    out, results = args.out or runs[0].folder / "compare.png", []
-    lines = introduction(recipes)
+    networks = len(runs) == len(recipes)
+    if args.panel == IMAGES and not (networks and len(recipes) == 2):
+        raise RunError(f"--panel {IMAGES}: it shows the images on which two networks differ; name two runs")
+    out = args.out or runs[0].folder / (f"compare-{args.panel}.png" if args.panel else "compare.png")
+    lines, results, curves = introduction(recipes), [], args.panel if args.panel in PANELS else None
     common.say(*lines, *efficiency(recipes))
-    draw(recipes, lines[0], out)  # before the checkpoints are read, which may be missing
-    common.say(f"drawn    {out}")
-    if len(runs) == len(recipes):
+    if args.panel != IMAGES:
+        draw(recipes, lines[0], out, curves)  # before the checkpoints are read, which may be missing
+        common.say(f"drawn    {out}")
+    if networks:
         data, found = predictions(runs, args.data_dir)
         right = [p.argmax(axis=1) == data.test_labels for p in found]
         results = [statistics.mcnemar(right[i], right[j]) for i, j in pairs]
-        if len(recipes) == 2:
-            sheet = out.with_name(f"{out.stem}-images{out.suffix}")
+        if len(recipes) == 2 and args.panel in (None, IMAGES):
+            sheet = out if args.panel else out.with_name(f"{out.stem}-{IMAGES}{out.suffix}")
             draw_images([style.shortened(name) for name in names], data, found, sheet)
             common.say(f"drawn    {sheet}")
     else:
@@ -281,20 +224,35 @@ def main(args) -> None:
             common_seeds = [seed for seed in a if seed in b]
             results.append(statistics.paired_difference(*([x[seed] for seed in common_seeds] for x in (a, b))))
     verdicts = statistics.verdicts([(names[i], names[j], result) for (i, j), result in zip(pairs, results)])
-    if len(pairs) == 1:
-        draw(recipes, verdicts[1].replace("Verdict:", "Accuracy:"), out)
+    if len(pairs) == 1 and args.panel != IMAGES:
+        draw(recipes, verdicts[1].replace("Verdict:", "Accuracy:"), out, curves)
     for line in verdicts:
         common.say(line)
 
 
-if __name__ == "__main__":
-    options = Parser(prog="analysis/compare.py", description=__doc__, allow_abbrev=False,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    add = options.add_argument
+def build_parser():
+    """The command line."""
+    parser = Parser(prog="analysis/compare.py", description=__doc__, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    add = parser.add_argument
     add("run", metavar="RUN", nargs="*", help="two runs or more: their names or folders")
     add("--runs-dir", metavar="DIR", type=Path, default=Path("runs"), help="where runs are kept [runs]")
     add("--out", metavar="FILE", type=Path, help="the figure: .png, .svg, .pdf [compare.png in the first run's folder]")
+    panels = (*PANELS, IMAGES)
+    text = f"one panel as a slide: {', '.join(panels)} [the first three in one figure, the images in a second one]"
+    add("--panel", metavar="NAME", choices=panels, help=text)
     add("--data-dir", metavar="DIR", default="", help="where the images are, if they have moved since")
-    if len((given := options.parse_args()).run) < 2:
-        options.error("expected two runs or more: their names or folders")
-    common.answer(main, given)
+    return parser
+
+
+def parse_arguments(argv=None):
+    """The arguments; what is wrong with them ends the program with one line and exit status 2."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if len(args.run) < 2:
+        parser.error("expected two runs or more: their names or folders")
+    return args
+
+
+if __name__ == "__main__":
+    common.answer(main, parse_arguments())

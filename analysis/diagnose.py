@@ -3,9 +3,11 @@
     python analysis/diagnose.py               the latest run
     python analysis/diagnose.py RUN --json    for programs
     python analysis/diagnose.py --summary     a few lines: what `make train` ends with
+    python analysis/diagnose.py --probe RUN   active checks too: short trainings with its settings, a minute or two
 
-Reads a run's files only: no TensorFlow, a result in a second or two. Rules and thresholds are in
-diagnosis/detectors/, alternative explanations and experiments in diagnosis/advice.py.
+Without --probe it reads a run's files only: no TensorFlow, a result in a second or two. Rules and thresholds are in
+diagnosis/detectors/, the active checks in diagnosis/probes.py, alternative explanations and experiments in
+diagnosis/advice.py.
 """
 
 import dataclasses
@@ -19,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from analysis.diagnosis import advice
+from analysis.diagnosis import advice, probes
 from analysis.diagnosis.detectors import DETECTORS, missing_groups
 from analysis.diagnosis.detectors.finding import Finding
 from analysis.diagnosis.experiments import command, replay, run_argument
@@ -44,10 +46,10 @@ CAUSES = {
     "no-gradient": ("equal-init",),
     "init-too-large": ("equal-init",),
     "init-too-small": ("equal-init",),
-    "strong-regularization": ("weights-reset", "clipped-logits"),
+    "strong-regularization": ("unmixed-batches", "wrong-metric", "weights-reset", "clipped-logits"),
     "rate-high": ("unmixed-batches", *LARGE_STEPS[:-1], "bad-init", "weights-reset", "shrinking-weights"),
     "exploding": (*LARGE_STEPS, "no-gradient"),
-    "divergence": ("unmixed-batches", *LARGE_STEPS, "weights-reset", "shrinking-weights"),
+    "divergence": ("unmixed-batches", *LARGE_STEPS, "weights-reset", "shrinking-weights", "strong-regularization"),
     "non-finite": (*LARGE_STEPS, "exploding", "divergence"),
     "spike": ("unmixed-batches", "weights-reset", "strong-momentum", "rate-high", "divergence"),
     "evaluation-mode": (*ORDER, "weights-reset"),
@@ -61,6 +63,7 @@ CAUSES = {
     "frozen-layer": ("zero-init", "equal-init"),
     "wrong-update": ("uphill", "frozen-layer"),
     "no-signal": (*BROKEN_STEP, *LITTLE_LEARNED[:-1]),
+    "swapped-labels": ("imbalanced-classes",),
     "different-test": ("swapped-labels",),
     "memorizing-noise": ("swapped-labels", "different-test", "evaluation-mode", *ORDER),
     "suspicious-test": ("leak", "evaluation-mode"),
@@ -69,11 +72,16 @@ CAUSES = {
     "ignored-class": ("missing-class", "imbalanced-classes", *ORDER, *BROKEN_STEP, "evaluation-mode",
                       *LITTLE_LEARNED, "collapse"),
     "oscillation": (*ORDER, "weights-reset", "strong-momentum", "evaluation-mode", "rate-high"),
-    "overfit": ("imbalanced-classes", "leak", "swapped-labels", "different-test", *ORDER, "memorizing-noise"),
+    "overfit": ("no-regularization", "imbalanced-classes", "leak", "swapped-labels", "different-test", *ORDER,
+                "memorizing-noise"),
     "plateau": (*BROKEN_STEP, *LITTLE_LEARNED, "collapse"),
     "underfit": ("swapped-labels", "wrong-metric", *ORDER, *BROKEN_STEP, "evaluation-mode", *LITTLE_LEARNED,
                  "non-finite", "collapse", "oscillation"),
+    "cannot-memorize": (*BAD_INIT, "no-gradient", "clipped-logits", "double-softmax", "weights-reset", "frozen-layer",
+                        "uphill", "wrong-update", "no-signal"),
 }  # fmt: skip
+# Causes before consequences; the active checks have three findings more than the logs.
+RANKING = ("learns-from-nothing", "no-regularization", *DETECTORS, "cannot-memorize")
 
 
 @dataclass(frozen=True)
@@ -83,10 +91,29 @@ class Diagnosis:
     findings: tuple[Finding, ...]  # most important first
     in_order: tuple[str, ...]
     not_checked: dict[str, str]  # {id: reason}
+    probed: tuple[str, ...] = ()  # what each active check measured, and what it did to the findings
 
 
 def diagnose(run: Run) -> Diagnosis:
     """Run every detector; rank what they found and add the advice."""
+    found, in_order, not_checked = detected(run)
+    return Diagnosis(tuple(advised(run, f) for f in ranked(found)), in_order, not_checked)
+
+
+def probe(run: Run, data_dir: str = "", say=common.say) -> Diagnosis:
+    """The same with the active checks; `say` gets a line after each. Raises what `probes.subject_of` raises."""
+    found, in_order, not_checked = detected(run)
+    subject, device = probes.subject_of(run, data_dir)
+    outcomes = probes.run_checks(subject, device, say)
+    found, measured = probes.with_outcomes(found, outcomes)
+    by_checks = {finding.id for outcome in outcomes.values() for finding in outcome.findings}
+    in_order = tuple(name for name in in_order if name not in found)
+    not_checked = {name: reason for name, reason in not_checked.items() if name not in found}
+    return Diagnosis(tuple(advised(run, f) for f in ranked(found, by_checks)), in_order, not_checked, tuple(measured))
+
+
+def detected(run: Run) -> tuple[dict[str, Finding], tuple[str, ...], dict[str, str]]:
+    """({id: finding}, what is in order, {id: why it could not be checked}) of all detectors."""
     found, in_order, not_checked = {}, [], {}
     for name, detector in DETECTORS.items():
         try:
@@ -99,7 +126,7 @@ def diagnose(run: Run) -> Diagnosis:
             in_order.append(name)
         else:
             found[name] = finding
-    return Diagnosis(tuple(advised(run, f) for f in ranked(found)), tuple(in_order), not_checked)
+    return found, tuple(in_order), not_checked
 
 
 def findings(run: Run) -> list[Finding]:
@@ -107,17 +134,19 @@ def findings(run: Run) -> list[Finding]:
     return list(diagnose(run).findings)
 
 
-def ranked(found: dict[str, Finding]) -> list[Finding]:
-    """Causes before consequences, then the worst first, then in the order of DETECTORS.
+def ranked(found: dict[str, Finding], by_checks: set[str] = frozenset()) -> list[Finding]:
+    """Causes before consequences, then the worst first, then what the active checks found, then in RANKING.
 
-    A finding that another one of this run would cause names it. The cause of something red is red.
+    A finding that another one of this run would cause names it. The cause of something red is red. An active check
+    does not depend on what became of the run: what it found (`by_checks`) is caused by such findings only.
     """
-    order = [name for name in DETECTORS if name in found]
+    order = [name for name in RANKING if name in found]
     # A layer that has lost half its channels still passes the signal on; a red one does not.
     able = [name for name in order if name != "dying-relu" or found[name].severity == "red"]
     explained = {}  # {id: the first cause in the chain that leads to it}
     for name in order:
-        cause = next((cause for cause in able if cause in CAUSES.get(name, ())), "")
+        possible = [cause for cause in able if name not in by_checks or cause in by_checks]
+        cause = next((cause for cause in possible if cause in CAUSES.get(name, ())), "")
         explained[name] = explained[cause] or cause if cause else ""
     severity = {name: SEVERITIES.index(found[name].severity) for name in order}
     for name, cause in explained.items():
@@ -125,7 +154,7 @@ def ranked(found: dict[str, Finding]) -> list[Finding]:
             severity[cause] = min(severity[cause], severity[name])
     return [
         dataclasses.replace(found[name], severity=SEVERITIES[severity[name]], explained_by=explained[name])
-        for name in sorted(order, key=lambda name: (bool(explained[name]), severity[name]))
+        for name in sorted(order, key=lambda name: (bool(explained[name]), severity[name], name not in by_checks))
     ]
 
 
@@ -181,6 +210,9 @@ def report(run: Run, diagnosis: Diagnosis) -> str:
         lines += [" " * MARGIN + finding.command] if finding.command else []  # in one line, so that it can be copied
         lines += item("read", finding.read)
         lines += [" " * INDENT + "replay".ljust(MARGIN - INDENT) + finding.replay]
+    lines += [""] if diagnosis.probed else []
+    for sentence in diagnosis.probed:
+        lines += item("probe", sentence)
     lines += ["", *item("in order", ", ".join(diagnosis.in_order) or "nothing could be checked")]
     reasons = {}
     for name, reason in diagnosis.not_checked.items():
@@ -208,10 +240,15 @@ def summary(run: Run, diagnosis: Diagnosis) -> str:
     return "\n".join(lines)
 
 
+def progress(line: str) -> None:
+    """Print a line beside the result, which may go to a program."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def main(args) -> None:
     """Diagnose the run and print what was asked for."""
     run = Run(run_folder.find(args.run, args.runs_dir))
-    found = diagnose(run)
+    found = probe(run, args.data_dir, say=progress) if args.probe else diagnose(run)
     if args.json:
         common.say(json.dumps({"run": run.name, **dataclasses.asdict(found)}, indent=2))
     else:
@@ -222,4 +259,8 @@ if __name__ == "__main__":
     command_line = common.parser("diagnose", __doc__.splitlines()[0], figure="")
     command_line.add_argument("--json", action="store_true", help="the same for programs")
     command_line.add_argument("--summary", action="store_true", help="a few lines only")
+    command_line.add_argument(
+        "--probe", action="store_true", help="active checks too: short trainings with the run's settings, some minutes"
+    )
+    command_line.add_argument("--data-dir", metavar="DIR", default="", help="--probe: where the images are now")
     common.answer(main, command_line.parse_args())

@@ -3,6 +3,7 @@
     python analysis/embedding.py                 the latest run
     python analysis/embedding.py RUN             another one
     python analysis/embedding.py RUN --step N    the checkpoint of step N as a slide
+    python analysis/embedding.py RUN --panel separability    a number for each checkpoint, as a slide
 
 The penultimate layer is the input of the last dense layer: a few hundred numbers for each test image, from which
 one matrix makes the ten logits. They are projected onto the first two principal components of the last checkpoint,
@@ -213,6 +214,24 @@ def draw(embeddings, plane, labels, names, title: str, conclusion: str, out: Pat
     style.save(drawing, out)
 
 
+def draw_separability(embeddings, labels, of_pixels: float, title: str, conclusion: str, out: Path) -> None:
+    """The separability over the checkpoints; that of the pixels as a line."""
+    drawing, axes = style.figure(2, 1, heights=[6.6, 1.1])
+    panel, below = axes.flat
+    values = [separability(e.features, labels) for e in embeddings]
+    panel.plot([e.step for e in embeddings], values, "o-", color=style.BLUE, markersize=10, label="penultimate layer")
+    panel.axhline(of_pixels, color=style.GREY, linestyle="--", label="pixels")
+    panel.set(xlabel="step", ylabel="separability", ylim=(0, max(*values, of_pixels) * 1.15 or 1))
+    panel.set_title("Which fraction of the variance lies between the classes?", fontweight="normal", loc="left")
+    panel.xaxis.set_major_locator(style.ticker.MaxNLocator(8, integer=True))
+    panel.xaxis.set_major_formatter(style.ticker.StrMethodFormatter("{x:,.0f}"))
+    panel.legend(loc="upper left", bbox_to_anchor=(0.6, 1.1), ncols=2, borderaxespad=0)
+    below.set_axis_off()
+    drawing.text(0.01, 0.015, style.wrapped(conclusion, style.WIDTH - 0.7), va="bottom", linespacing=1.2)
+    drawing.suptitle(title, x=0.01, ha="left")
+    style.save(drawing, out)
+
+
 def build_parser():
     """The command line."""
 
@@ -222,7 +241,10 @@ def build_parser():
         return int(text)
 
     parser = common.parser("embedding", __doc__.splitlines()[0])
-    parser.add_argument("--step", metavar="N", type=int, help="one checkpoint as a slide [up to six in one figure]")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--step", metavar="N", type=int, help="one checkpoint as a slide [up to six in one figure]")
+    text = "one panel as a slide: plane, the newest checkpoint's; separability, over the checkpoints"
+    one.add_argument("--panel", metavar="NAME", choices=("plane", "separability"), help=text)
     parser.add_argument(
         "--images", metavar="N", type=images, default=IMAGES, help=f"how many of the test images are used [{IMAGES:,}]"
     )
@@ -246,6 +268,7 @@ def main(args) -> None:
     embeddings, layer = [embedding for embedding, _ in found], found[-1][1]
     plane = principal_plane(embeddings[-1].features)
     shown = embeddings if args.step is None else embeddings[:1]
+    shown = embeddings[-1:] if args.panel == "plane" else shown
     of_pixels = separability(images.reshape(len(images), -1).astype(np.float64), labels)
     conclusion = reading(shown, plane, labels, names, layer, of_pixels)
     for e in shown:
@@ -253,9 +276,13 @@ def main(args) -> None:
             f"step {e.step:>7,}: separability {separability(e.features, labels):.3f}, the plane shows "
             f"{100 * e.fraction_shown(plane):.0f} % of the variance"
         )
-    out = args.out or run.folder / ("embedding.png" if args.step is None else f"embedding-step-{args.step}.png")
+    suffix = f"-{args.panel}" if args.panel else "" if args.step is None else f"-step-{args.step}"
+    out = args.out or run.folder / f"embedding{suffix}.png"
     title = f"Penultimate layer ({layer}): {style.shortened(run.name)} on {run.data_title}"
-    draw(shown, plane, labels, names, title, conclusion, out)
+    if args.panel == "separability":
+        draw_separability(shown, labels, of_pixels, title, conclusion, out)
+    else:
+        draw(shown, plane, labels, names, title, conclusion, out)
     common.say(f"{conclusion} {len(labels):,} of {len(data.test_labels):,} {run.test_name} images.", f"drawn    {out}")
 
 

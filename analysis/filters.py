@@ -4,6 +4,7 @@
     python analysis/filters.py RUN --layer conv3           the patches of test images that excite its channels most
     python analysis/filters.py RUN --layer conv3 --channel 7
     python analysis/filters.py RUN --evolution [...]       the same view at the run's checkpoints
+    python analysis/filters.py RUN --evolution --panel untrained      one row of a figure as a slide
 
 A patch is the receptive field of the output that is largest: the pixels it depends on, and no others. Of each test
 image only its largest output counts. In the last layer a channel is a class.
@@ -29,6 +30,7 @@ def build_parser():
     add("--layer", metavar="NAME", help="image patches for the channels of this layer [the filters of the first one]")
     add("--channel", metavar="N", type=int, help="of --layer, counted from 0 [the four whose patches stand out most]")
     add("--evolution", action="store_true", help="the untrained network and up to four checkpoints, row by row")
+    add("--panel", metavar="NAME", help="one row as a slide: untrained, step-N of --evolution, channel-N of --layer")
     add("--images", metavar="N", type=int, default=2_000, help="search N test images, evenly spread [2000]")
     add("--data-dir", metavar="DIR", default="", help="where the images are now, if they have moved")
     return parser
@@ -40,6 +42,8 @@ def parse(argv=None):
     args = parser.parse_args(argv)
     if args.images < 1:
         parser.error(f"--images {args.images}: at least 1")
+    if args.panel and not (args.evolution or (args.layer and args.channel is None)):
+        parser.error(f"--panel {args.panel}: this figure is one panel; --evolution and --layer NAME have several")
     if args.channel is not None and not args.layer:
         parser.error(f"--channel {args.channel}: it needs --layer NAME too")
     return args
@@ -60,6 +64,7 @@ from core.run.errors import RunError
 PER_ROW = 8  # patches in a row, when the figure is about one channel
 ROWS = 5  # of an evolution
 PATCHES, FILTERS = 10, 12  # at most in a row with a name
+ALONE = 24  # at most of a row that is a slide of its own
 WEAK = 0.1  # of the median norm: a filter below it does next to nothing
 OFTEN = 9  # of 24 patches of one class; by chance one of ten classes has so many once in 300 draws
 
@@ -136,6 +141,10 @@ class View:
         """The title of a figure."""
         return f"{what}: {style.shortened(self.run.name, 24)} on {self.run.data_title}"
 
+    def columns(self, rows: int, most: int) -> int:
+        """How many tiles a row has."""
+        return ALONE if self.args.panel else image_sheet.columns_beside(rows, most)
+
     def untrained(self):
         """The network before its first step; a layer in which nothing is learned (whitening) is the trained one's."""
         cnn = untrained_network(self.run.folder)
@@ -164,10 +173,13 @@ def filter_view(view: View):
     if view.args.evolution:
         names, networks = zip(*view.networks())
         series = [channels.filters_of(cnn) for cnn in networks]
-        columns = image_sheet.columns_beside(len(names), FILTERS)
+        columns = view.columns(len(names), FILTERS)
         order = np.argsort(-(kernels**2).sum(axis=(1, 2, 3)), kind="stable")[:columns]
-        rows = [(name, [filter_tile(some[c]) for c in order]) for name, some in zip(names, series)]
-        rows[-1] = (names[-1], [filter_tile(kernels[c], str(c)) for c in order])
+        numbered = names if view.args.panel else names[-1:]
+        rows = [
+            (name, [filter_tile(some[c], str(c) if name in numbered else "") for c in order])
+            for name, some in zip(names, series)
+        ]
         title = f"Evolution of the {len(order)} strongest filters of {layer.name}"
         return rows, view.title(title), read_filter_evolution(list(names), series, bool(layer.parameters))
     untrained = channels.filters_of(view.untrained())
@@ -210,7 +222,7 @@ def patch_view(view: View):
         channel, rows, tops, networks = int(chosen[0]), [], [], view.networks()
         for step, cnn in networks:
             values, where = channels.excitations(cnn, name, images)
-            rows.append((step, tiles(values, where, channel, image_sheet.columns_beside(len(networks), PATCHES))))
+            rows.append((step, tiles(values, where, channel, view.columns(len(networks), PATCHES))))
             tops.append(channels.strongest(values[:, channel]))
         reading = f"{read_overlap(channel, [step for step, _ in rows], tops)} {what}"
         return rows, view.title(f"Evolution of {titled(channel)}"), reading
@@ -220,9 +232,18 @@ def patch_view(view: View):
         all_tiles = tiles(values, where, chosen[0], channels.TOP)
         rows = [("", all_tiles[start : start + PER_ROW]) for start in range(0, len(all_tiles), PER_ROW)]
         return rows, view.title(f"Patches for {titled(chosen[0])}"), reading
-    columns = image_sheet.columns_beside(len(chosen), PATCHES)
+    columns = view.columns(len(chosen), PATCHES)
     rows = [(f"channel {c}", tiles(values, where, c, columns)) for c in chosen]
     return rows, view.title(f"Patches for {name}"), reading
+
+
+def one_row(rows: list, panel: str) -> tuple[str, list]:
+    """(name, rows of its tiles alone) of the row with this name. Raises RunError if there is none."""
+    names = [name.replace(",", "").replace(" ", "-") for name, _ in rows]
+    if panel not in names:
+        raise RunError(f"--panel {panel}: the rows of this figure are {', '.join(names)}")
+    name, tiles = rows[names.index(panel)]
+    return name, image_sheet.in_rows(tiles)
 
 
 def main(args) -> None:
@@ -231,6 +252,10 @@ def main(args) -> None:
     view = View(args)
     rows, title, reading = patch_view(view) if args.layer else filter_view(view)
     parts = [args.layer, str(args.channel) if args.channel is not None else None, "evolution" if args.evolution else ""]
+    parts.append(args.panel)
+    if args.panel:
+        name, rows = one_row(rows, args.panel)
+        title = f"{name[0].upper()}{name[1:]}: {title[0].lower()}{title[1:]}"
     out = args.out or view.run.folder / ("-".join(["filters", *filter(None, parts)]) + ".png")
     image_sheet.draw(rows, title, reading, out)
     common.say(reading, f"drawn    {out}")

@@ -8,6 +8,7 @@ The answers are plain JSON files in runs/predictions/, without names; nothing le
 docs/lessons/questions/NN-name.toml. Without a run of one's own the recorded one in docs/recorded/ is measured.
 """
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -109,12 +110,22 @@ def read_class(folder: Path, wanted: str | None) -> tuple[questions.Lesson, list
     return questions.find(name), by_lesson[name]
 
 
+def only(lesson, name: str):
+    """The lesson with one of its questions. Raises RunError if it has none of this name."""
+    names = [question.name for question in lesson.questions]
+    if name not in names:
+        raise RunError(f"--panel {name}: the questions of {lesson.name} are {', '.join(names)}")
+    return dataclasses.replace(lesson, questions=(lesson.questions[names.index(name)],))
+
+
 def of_class(args) -> None:
     """Draw everybody's answers to one lesson and print a sentence about each question."""
     from analysis.support import class_figure, measures
     from analysis.support.run import NotMeasured
 
     lesson, everybody = read_class(args.answers_folder, args.lesson)
+    if args.panel:
+        lesson = only(lesson, args.panel)
     predictions = {q.name: [one.answers.get(q.name) for one in everybody] for q in lesson.questions}
     measured = {}
     for question in lesson.questions:
@@ -123,7 +134,8 @@ def of_class(args) -> None:
         except (RunError, NotMeasured) as reason:
             measured[question.name] = None
             common.say(f"{question.name}: not measured yet: {reason}")
-    out = args.out or args.answers_folder / f"{lesson.name}.png"
+    suffix = f"-{args.panel}.png" if args.panel else ".png"
+    out = args.out or args.answers_folder / f"{lesson.name}{suffix}"
     sentences = class_figure.draw(lesson, predictions, measured, len(everybody), out)
     for question, sentence in zip(lesson.questions, sentences):
         common.say(f"{question.name}: {sentence}")
@@ -151,6 +163,7 @@ def build_parser():
     drawn.add_argument("answers_folder", metavar="FOLDER", type=Path, help="with everybody's .json files")
     drawn.add_argument("--lesson", metavar="LESSON", help="which lesson, if the folder holds several")
     drawn.add_argument("--before", action="store_true", help="without what was measured: before the run")
+    drawn.add_argument("--panel", metavar="NAME", help="one question as a slide, by its name [all in one figure]")
     drawn.add_argument("--out", metavar="FILE", type=Path, help="the figure to write [LESSON.png in FOLDER]")
     for one in (scored, drawn):
         one.add_argument(

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from analysis.support import common
+from analysis.support.batch_figure import PANELS
 
 
 def build_parser():
@@ -31,6 +32,9 @@ def build_parser():
     parser.add_argument("--step", metavar="N", type=int, help="the step to take again, 1 for the first [the last one]")
     parser.add_argument("--eager", action="store_true", help="take step N uncompiled: equal up to rounding")
     parser.add_argument("--pdb", action="store_true", help="open the debugger at the first line of train_step (eager)")
+    parser.add_argument(
+        "--panel", metavar="NAME", choices=PANELS, help=f"one panel as a slide: {', '.join(PANELS)} [both]"
+    )
     parser.add_argument("--data-dir", metavar="DIR", default="", help="where the images are now, if they have moved")
     return parser
 
@@ -93,8 +97,8 @@ def main(args) -> None:
         recovery.rewind(training, folder, step - 1)
 
         result = batch_result.measure_batch(step, training)
-        out = args.out or folder / f"replay-step-{step}.png"
-        batch_figure.draw(result, data.class_names, title_of(config, logged), out)
+        out = args.out or folder / (f"replay-step-{step}" + (f"-{args.panel}.png" if args.panel else ".png"))
+        batch_figure.draw(result, data.class_names, title_of(config, logged), out, args.panel)
         common.say(f"drawn    {out}", "")
         lost = not np.isfinite([logged["loss"], logged["gradient_norm"]]).all()
         if lost:

@@ -4,8 +4,8 @@
     python analysis/report.py RUN1 RUN2       both in one page, their comparison first
     python analysis/report.py RUN --watch     written again while training goes on
 
-The page is one file that needs nothing else: no network, no other file. Notes that you write into notes.md of the
-run's folder stand at its end.
+The page is one file that needs nothing else: no network, no other file. With --watch it loads itself again; what you
+chose in it, and where you were reading, stays. Notes that you write into notes.md of the run's folder stand at its end.
 """
 
 import dataclasses

@@ -14,9 +14,9 @@ tf = devices.import_tensorflow()
 CACHE = tempfile.TemporaryDirectory(prefix="glassbox-cache-")
 os.environ["XDG_CACHE_HOME"] = CACHE.name
 # One thread for each operation, so that pytest's worker processes (Makefile) do not compete for the processors; two
-# operations at once, so that micro-batches can overtake each other; two devices for tests/test_replicas.py. A run with
-# --threads 1 has the same bits.
-devices.configure(threads=2, micro_batches=2, devices=2)
+# operations at once, so that micro-batches can overtake each other; four devices, of which tests/test_replicas.py takes
+# two. A run with --threads 1 has the same bits.
+devices.configure(threads=2, micro_batches=2, devices=4)
 tf.config.experimental.enable_tensor_float_32_execution(False)  # a GPU's three digits would fail honest comparisons
 # The optimizer of graphs takes a third of a short run; the runs in processes of their own have it.
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

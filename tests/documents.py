@@ -68,7 +68,7 @@ def makefile_scripts() -> dict[str, list[str]]:
     """{target: the scripts that it runs}."""
     text = (PROJECT / "Makefile").read_text()
     training = re.search(r"define train\n(.*?)endef", text, re.DOTALL).group(1)
-    recipes = re.findall(r"^([a-z]+):.*\n((?:\t.*\n)*)", text, re.MULTILINE)
+    recipes = re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)*)", text, re.MULTILINE)
     return {
         target: re.findall(r"[\w/]+\.py", recipe.replace("$(call train", training + "$(call train"))
         for target, recipe in recipes

@@ -24,11 +24,14 @@ def texts_of(drawing) -> list[Text]:
     return [text for text in dict.fromkeys(texts) if text.get_text().strip() and text.get_visible()]
 
 
-def assert_readable(drawing) -> list[str]:
-    """16 x 9 inches, letters of 2.5 % of the height at least, no two texts in one place, none cut off; their texts."""
+def assert_readable(drawing, least: int = 4) -> list[str]:
+    """16 x 9 inches, letters of 2.5 % of the height at least, no two texts in one place, none cut off; their texts.
+
+    least: how many texts there are at least.
+    """
     assert tuple(drawing.get_size_inches()) == (style.WIDTH, style.HEIGHT)
     texts, (width, height) = texts_of(drawing), drawing.canvas.get_width_height()
-    assert len(texts) > 3 and min(text.get_fontsize() for text in texts) >= 0.025 * style.HEIGHT * 72
+    assert len(texts) >= least and min(text.get_fontsize() for text in texts) >= 0.025 * style.HEIGHT * 72
     boxes = {text: text.get_window_extent() for text in texts}
     for text, box in boxes.items():
         assert box.x0 > -2 and box.x1 < width + 2 and box.y0 > -2 and box.y1 < height + 2, text.get_text()

@@ -108,6 +108,26 @@ TRAINING = {
         "train twice as long: still falling means undertrained, no better means rate or capacity", experiments.longer,
         "core/model.py and core/schedules.py",
     ),
+    "cannot-memorize": Advice(
+        ("the backward pass, the loss or the update is wrong: then gradients do not agree with finite differences",
+         "the images of the batch are all the same, or were destroyed", "dropout that leaves nothing of an image"),
+        "check every gradient against finite differences, then the loss and the update rule against their formulas",
+        tests("tests/test_gradients.py", "tests/test_losses.py", "tests/test_optimizers.py"), "train_loop.py",
+    ),
+    "no-regularization": Advice(
+        ("dropout that runs in evaluation mode, label smoothing or weight decay that does not reach loss or update",
+         "a weight decay that is too weak for so few steps"),
+        "check dropout, loss and update rule against their formulas",
+        tests("tests/layers/test_dropout.py", "tests/test_losses.py", "tests/test_optimizers.py"),
+        "docs/layers/dropout.md",
+    ),
+    "learns-from-nothing": Advice(
+        ("the labels are among the inputs, or are used before the prediction is made",
+         "predictions are compared with themselves, or counted wrongly",
+         "the same images come again within an epoch: then only the batches are too good"),
+        "check loss and accuracy against their formulas", tests("tests/test_losses.py", "tests/data/test_batches.py"),
+        "train_loop.py and core/losses.py",
+    ),
     "pipeline": Advice(
         ("another process uses the machine: then the slow steps come in bunches", "saving or writing to a slow disk"),
         "measure the loop alone, in fresh processes",

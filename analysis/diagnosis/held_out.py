@@ -12,6 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from analysis.diagnosis.cases import (
+    CLASSIC,
+    MODERN,
+    SHAPES,
     SMALL,
     SMALL_CIFAR,
     Case,
@@ -259,4 +262,25 @@ HELD_OUT |= {
     "clean-08": Case(f"{SMALL} --optimizer adamw --learning-rate 0.003 --weight-decay 0.02 --seed 18"),
     "clean-09": Case(f"{SMALL_CIFAR} --flip random --crop 2 --seed 19"),
     "clean-10": Case(f"{SMALL} --label-smoothing 0.5 --seed 20"),
+    # Twenty more, recorded later under the same rules: shorter, other networks, optimizers, batches, augmentation.
+    "clean-11": Case(f"{SMALL_CIFAR} --epochs 3 --seed 21"),
+    "clean-12": Case(f"{SMALL} --epochs 3 --seed 22"),
+    "clean-13": Case(f"{SMALL} --epochs 2 --seed 23"),
+    "clean-14": Case(f"{SMALL_CIFAR} --epochs 4 --optimizer adam --learning-rate 0.003 --seed 24"),
+    "clean-15": Case(f"{SMALL} --epochs 3 --flip random --crop 2 --seed 25"),
+    "clean-16": Case(f"{SMALL_CIFAR} --epochs 4 --flip alternating --crop 4 --label-smoothing 0.1 --seed 26"),
+    "clean-17": Case(f"{SMALL} --epochs 2 --batch-size 32 --seed 27"),
+    "clean-18": Case(f"{SMALL_CIFAR} --batch-size 128 --seed 28"),
+    "clean-19": Case(f"{CLASSIC} --epochs 3 --seed 29"),
+    "clean-20": Case(f"{SHAPES} --epochs 3 --seed 30"),
+    "clean-21": Case(f"{SHAPES} --epochs 4 --optimizer adamw --seed 31"),
+    "clean-22": Case(f"{CLASSIC} --epochs 4 --flip random --crop 2 --seed 32"),
+    "clean-23": Case(f"{MODERN} --epochs 3 --seed 33"),
+    "clean-24": Case(f"{MODERN} --epochs 3 --data shapes10 --seed 34"),
+    "clean-25": Case(f"{SHAPES} --network plain --width 8 --batch-norm --epochs 3 --seed 35"),
+    "clean-26": Case(f"{CLASSIC} --network plain --width 8 --activation leaky_relu --epochs 4 --seed 36"),
+    "clean-27": Case(f"{SHAPES} --network plain --width 8 --activation gelu --depth 2 --epochs 3 --seed 37"),
+    "clean-28": Case(f"{SHAPES} --network plain --width 8 --optimizer muon --epochs 3 --seed 38"),
+    "clean-29": Case(f"{SMALL_CIFAR} --learning-rate 0.03 --momentum 0.8 --weight-decay 0.001 --seed 39"),
+    "clean-30": Case(f"{SMALL} --holdout --epochs 4 --seed 40"),
 }

@@ -1,5 +1,8 @@
 """How to get this run again: command, settings, versions, machine, data, time; and the notes of its owner."""
 
+import math
+import shlex
+
 import numpy as np
 
 from analysis.diagnosis.experiments import EXPERIMENTS, again
@@ -19,15 +22,23 @@ SURROUNDINGS = ("tensorflow", "numpy", "python", "system", "processor", "device"
 
 def reproduce(run: Run) -> str:
     """Command, settings, versions, machine, data and time."""
-    line = again(run).removesuffix(f" --runs-dir {EXPERIMENTS}")
-    line = command(f"{line} --run {run.folder.name}-again", "train this run again") if line else (
-        "<p>This version cannot train this run again: its settings are of another version.</p>"
-    )  # fmt: skip
     return (
-        f"<h3>The command</h3><p>From its settings, all of which are in config.json:</p>{line}"
+        f"<h3>The command</h3>{commands(run)}"
         f"<h3>Settings</h3>{settings(run)}<h3>Code and machine</h3>{surroundings(run)}"
         f"<h3>Data</h3>{data(run)}<h3>Where the time went</h3>{time(run)}"
     )
+
+
+def commands(run: Run) -> str:
+    """The command line as it was typed, and the one that trains this run again under another name."""
+    typed, text = run.config.get("command"), ""
+    if isinstance(typed, list) and all(isinstance(word, str) for word in typed):
+        text = f"<p>As it was typed:</p>{command(shlex.join(['python', 'train_loop.py', *typed]), 'as it was typed')}"
+    line = again(run).removesuffix(f" --runs-dir {EXPERIMENTS}")
+    if not line:
+        return text + "<p>This version cannot train this run again: its settings are of another version.</p>"
+    line = command(f"{line} --run {run.folder.name}-again", "train this run again")
+    return f"{text}<p>From its settings, all of which are in config.json, under another name:</p>{line}"
 
 
 def settings(run: Run) -> str:
@@ -90,7 +101,8 @@ def time(run: Run) -> str:
             raise NotMeasured("timing.csv has fewer than two steps")
     except NotMeasured as reason:
         return f"<p>Not recorded: {escaped(reason)}.</p>"
-    rows = time_split(timing["step_seconds"], timing["elapsed_seconds"], timing["probe_seconds"])
+    started = setup_seconds(run)
+    rows = time_split(timing["step_seconds"], timing["elapsed_seconds"], timing["probe_seconds"], started)
     whole = sum(seconds for _, seconds in rows)
     shown = [(what, duration(seconds), f"{100 * seconds / max(whole, 1e-9):.1f} %") for what, seconds in rows]
     bars = "".join(
@@ -98,27 +110,45 @@ def time(run: Run) -> str:
         "</span>"
         for i, (what, seconds) in enumerate(rows)
     )
-    note = (
-        "From the first row of timing.csv to the last; the import of TensorFlow and the loading of the data come "
-        "before it, the last evaluation after it. Tracing: what the first step took beyond the median step."
+    begin = (
+        "From the start of the process, with the import of TensorFlow and the loading of the data, to the last row of "
+        "timing.csv"
+        if started is not None
+        else "From the first row of timing.csv to the last; the import of TensorFlow and the loading of the data come "
+        "before it"
     )
+    note = f"{begin}; the last evaluation comes after it. Tracing: what the first step took beyond the median step."
     return f'<div class="split" aria-hidden="true">{bars}</div>{table(shown, ("", "time", "fraction"))}<p>{note}</p>'
 
 
-def time_split(step: np.ndarray, elapsed: np.ndarray, probe: np.ndarray) -> list[tuple[str, float]]:
+def setup_seconds(run: Run) -> float | None:
+    """Seconds from the start of the process to the first step; None if they were not recorded."""
+    found = run.config.get("setup_seconds")
+    usable = isinstance(found, (int, float)) and not isinstance(found, bool) and math.isfinite(found) and found >= 0
+    return float(found) if usable else None
+
+
+def time_split(
+    step: np.ndarray, elapsed: np.ndarray, probe: np.ndarray, setup: float | None = None
+) -> list[tuple[str, float]]:
     """[(what, seconds)] of a run whose rows of timing.csv these are.
 
-    elapsed counts from the start of a process: where it falls, the run was resumed, and another first step was traced.
+    elapsed counts from the beginning of a training: where it falls, the run was resumed, and another first step was
+    traced. setup: from the start of the first process to its first step, None if that was not recorded.
     """
     begins = np.flatnonzero(np.diff(elapsed, prepend=np.inf) < 0)  # the first step of each process
     typical = float(np.median(step))
     tracing = float(np.maximum(step[begins] - typical, 0).sum())
-    before = float(np.maximum(elapsed[begins] - step[begins], 0).sum())
+    measured = np.maximum(elapsed[begins] - step[begins], 0)  # what precedes the first step of each training
+    before = float(measured.sum())
     probes = float(np.nan_to_num(probe).sum())
     ends = np.append(begins[1:] - 1, len(elapsed) - 1)
     between = float(elapsed[ends].sum()) - before - float(step.sum()) - probes
+    set_up = ("set-up: measurements before the first step", before)
+    if setup is not None:
+        set_up = ("set-up: until the first step", setup + float(measured[1:].sum()))
     return [
-        ("set-up: measurements before the first step", before),
+        set_up,
         ("tracing: the first step builds its graph", tracing),
         ("training: the steps", float(step.sum()) - tracing),
         ("diagnostics: probes between steps", probes),

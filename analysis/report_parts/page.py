@@ -14,6 +14,7 @@ from analysis.support.predictions import Predictions
 from analysis.support.run import Run
 
 HERE = Path(__file__).resolve().parent
+SCRIPTS = ("report.js", "reload.js")
 RELOAD = 15  # seconds, of a page that --watch rewrites
 
 
@@ -80,15 +81,15 @@ def page(materials: list[Material], watched: bool = False) -> str:
             contents.append(links)
             parts.append(inner)
     reload = watched and not all(run.complete for run in runs)
-    style, script = (HERE / "report.css").read_text(), (HERE / "report.js").read_text()
+    style, script = (HERE / "report.css").read_text(), "".join((HERE / name).read_text() for name in SCRIPTS)
     data = " and ".join(dict.fromkeys(run.data_title for run in runs))
     return f"""<!DOCTYPE html>
-<html lang="en">
+<html lang="en"{f' data-reload="{RELOAD}"' if reload else ""}>
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy(script)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-{f'<meta http-equiv="refresh" content="{RELOAD}">' if reload else ""}
+{f'<noscript><meta http-equiv="refresh" content="{RELOAD}"></noscript>' if reload else ""}
 <title>{escaped(title)}: report</title>
 <style>{style}</style>
 </head>

@@ -124,6 +124,26 @@ class Inside {
     Promise.all(this.sheets.flat().map((image) => image.decode().catch(() => {}))).then(() => this.deeper());
   }
 
+  // What the reader chose, in numbers that mean the same in a later page of this run.
+  state() {
+    const { data, checkpoint, image, filter, position } = this, last = checkpoint === data.steps.length - 1;
+    return { step: last ? null : data.steps[checkpoint], image: data.images[image].number, filter, position };
+  }
+
+  // Choose it again: the last checkpoint stays the last one; of others the nearest that is still there.
+  restore({ step, image, filter, position }) {
+    const { steps, images } = this.data, distance = (i) => Math.abs(steps[i] - step);
+    const last = steps.length - 1;
+    this.checkpoint = step === null ? last : steps.reduce((best, _, i) => (distance(i) < distance(best) ? i : best), 0);
+    this.image = Math.max(images.findIndex(({ number }) => number === image), 0);
+    this.filter = filter < this.convolution.filters ? filter : 0;
+    this.position = position;
+    this.part(".checkpoint").value = this.checkpoint;
+    all(".images input", this.root)[this.image].checked = true;
+    all(".filters input", this.root)[this.filter].checked = true;
+    this.show();
+  }
+
   // A radio button for each of `count` things, with what `face` draws as its label.
   choices(selector, count, face, choose) {
     const group = this.part(selector);
@@ -342,4 +362,4 @@ theme.addEventListener("change", () => {
 
 addEventListener("beforeprint", () => all("details").forEach((details) => { details.open = true; }));
 
-all("[data-inside]").forEach((root) => new Inside(root));
+const explorers = all("[data-inside]").map((root) => new Inside(root));

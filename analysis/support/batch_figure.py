@@ -11,22 +11,27 @@ GRID_WIDTH, GRID_HEIGHT = 15.6, 6.0  # inches for all tiles
 CAPTION = 2.1 * style.LINE  # inches below an image: its class, and what was predicted
 NARROWEST = 1.9  # inches that a class name takes
 RIGHT, WRONG = style.GREEN, style.ORANGE
+PANELS = ("losses", "images")
 
 
-def draw(result, class_names, title: str, out: Path) -> None:
-    """Draw a BatchResult."""
-    drawing, axes = style.figure(2, 1, heights=[1.4, GRID_HEIGHT])
-    strip, grid = axes.flat
+def draw(result, class_names, title: str, out: Path, only: str | None = None) -> None:
+    """Draw a BatchResult. only: the one of PANELS that is drawn."""
     order = result.by_loss()
     shown = order[:MOST]
-    draw_losses(strip, result, order, len(shown))
-    draw_images(grid, result, shown, class_names)
+    drawing, axes = style.figure(1, 1) if only else style.figure(2, 1, heights=[1.4, GRID_HEIGHT])
+    if only != "images":
+        draw_losses(axes[0, 0], result, order, 0 if only else len(shown))
+    if only != "losses":
+        draw_images(axes[-1, 0], result, shown, class_names)
     drawing.suptitle(title, x=0.01, ha="left")
     style.save(drawing, out)
 
 
 def draw_losses(panel, result, order: np.ndarray, shown: int) -> None:
-    """Every image's loss as a bar, in the order of the images below; as high as the axes if it is not a number."""
+    """Every image's loss as a bar, in the order of the images below; as high as the axes if it is not a number.
+
+    shown: how many images are below; 0 if none.
+    """
     losses, chance = result.losses[order], np.log(10)
     finite = np.isfinite(losses)
     top = 1.1 * max(losses[finite].max(initial=0), chance)
@@ -36,7 +41,7 @@ def draw_losses(panel, result, order: np.ndarray, shown: int) -> None:
         heights = np.where(finite, losses, top)
         panel.stairs(np.where(chosen, heights, 0), edges, fill=True, color=colour, label=f"{label}: {chosen.sum():,}")
     panel.axhline(chance, color="black", linewidth=1, linestyle=":", label="chance level")
-    if shown < len(order):
+    if 0 < shown < len(order):
         panel.axvline(shown + 0.5, color="black", linewidth=1.5, label=f"left of it: shown below, {shown}")
     panel.set(xlim=(0.5, len(order) + 0.5), ylim=(0, top), xticks=[], ylabel="loss (nats)")
     panel.grid(visible=False, axis="x")

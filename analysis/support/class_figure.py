@@ -17,7 +17,7 @@ MARGIN = 1.3  # inches of a panel that its text leaves free
 
 
 def draw(lesson: Lesson, predictions: dict[str, list], measured: dict, people: int, out: Path) -> list[str]:
-    """Draw a panel for each question; returns the sentence under each.
+    """Draw a panel for each question of a lesson, or of a part of it; returns the sentence under each.
 
     predictions {question: what each person predicted}; measured {question: the right answer, or None}.
     """

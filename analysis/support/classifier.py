@@ -18,9 +18,29 @@ def network_input(images: tf.Tensor) -> tf.Tensor:
     height, width = tf.shape(images)[1], tf.shape(images)[2]
     side = tf.minimum(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = images[:, top : top + side, left : left + side]
-    resized = tf.image.resize(square, [SIDE, SIDE], method="bilinear", antialias=True)
-    return tf.saturate_cast(tf.round(resized), tf.uint8)
+    return resized(images[:, top : top + side, left : left + side])
+
+
+def resized(images: tf.Tensor) -> tf.Tensor:
+    """The whole of each image at the size that the network takes; one that is no square is squeezed into it.
+
+    uint8 [N,H,W,3] -> [N,32,32,3]. The triangle is chosen by photographs: docs/gallery.md has the numbers.
+    """
+    small = tf.image.resize(images, [SIDE, SIDE], method="bilinear", antialias=True)
+    return tf.saturate_cast(tf.round(small), tf.uint8)
+
+
+def views_of(images: tf.Tensor, views: int) -> tf.Tensor:
+    """What the network is given of each image: one view, or four for test-time augmentation.
+
+    uint8 [N,H,W,3] -> [V,N,32,32,3]. One view: the centre square. Four: the whole image too, squeezed into a square,
+    and both mirrored; of a square image centre and whole are the same, which leaves two.
+    """
+    found = [network_input(images)]
+    if views > 1:
+        found += [resized(images)] if images.shape[1] != images.shape[2] else []
+        found += [view[:, :, ::-1] for view in found]
+    return tf.stack(found)
 
 
 class Classifier(tf.Module):

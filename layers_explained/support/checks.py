@@ -34,7 +34,8 @@ def compare_implementations(implementations, names: tuple[str, ...], bound: floa
         machine = "" if printing.reading_version else f"{1000 * seconds:15.2f}{faster:>15}"
         gaps = {} if before is None else dict(zip(names, map(largest_difference, results, before)))
         worst = max(gaps.values(), default=0.0)
-        shown = printing.measured(f"{worst:.1e}", promise=f"below {bound:.0e}") if gaps else ""
+        promise = f"below {bound:.0e}" if bound else "0: the same bits"
+        shown = printing.measured(f"{worst:.1e}", promise) if gaps else ""
         print(f"   {count}  {title:<24}{machine}   {shown}".rstrip(), flush=True)
         wrong = [name for name, gap in gaps.items() if not gap <= bound]
         if wrong:

@@ -19,6 +19,8 @@ from layers_explained.support import checks
 from layers_explained.support.constants import Problem
 from layers_explained.support.mistakes import print_mistakes
 
+DEVICES = 8  # the parts of the processor that an all-reduce can have; everything else runs on the first
+
 
 class Numbers(NamedTuple):
     """What a function is computed on."""
@@ -167,4 +169,6 @@ def import_tensorflow():
     tf = devices.import_tensorflow()
     with contextlib.suppress(RuntimeError):  # TensorFlow has started already, as in a test
         tf.config.set_visible_devices([], "GPU")
+        [processor] = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * DEVICES)
     return tf

@@ -11,7 +11,7 @@ import pytest
 from runner import run, tenth_of_shapes10, train_here
 
 from analysis import compare
-from analysis.support import statistics, style
+from analysis.support import comparison_figure, statistics, style
 from analysis.support.run import Run
 from core.run import checkpoints, logs, run_folder
 from core.run.errors import RunError
@@ -50,10 +50,10 @@ def recipe(runs_dir, name, accuracies, seeds=range(100), **more):
     return [write_run(runs_dir, f"{name}-{s}", a, s, **more) for s, a in zip(seeds, accuracies)]
 
 
-def compared(folders, tmp_path, capsys, draw=lambda *given: None) -> list[str]:
+def compared(folders, tmp_path, capsys, draw=lambda *given: None, panel=None) -> list[str]:
     """The lines that the comparison prints. draw: what draws the figure of the recipes."""
     with mock.patch.object(compare, "draw", draw):
-        compare.main(SimpleNamespace(run=folders, runs_dir=tmp_path, out=tmp_path / "it.png", data_dir=""))
+        compare.main(SimpleNamespace(run=folders, runs_dir=tmp_path, out=tmp_path / "it.png", data_dir="", panel=panel))
     return capsys.readouterr().out.splitlines()
 
 
@@ -210,7 +210,13 @@ def test_too_many_recipes_and_a_run_named_twice(tmp_path):
 def test_exit_status_and_help(tmp_path):
     write_run(tmp_path, "a"), write_run(tmp_path, "b", data={"fingerprint": "e" * 64})
     assert "two recipes, several seeds of each" in run("analysis/compare.py", "--help").stdout
-    for args, status in ((["a"], 2), (["a", "b", "--wrong"], 2), (["a", "b"], 1), (["a", "nobody"], 1)):
+    for args, status in (
+        (["a"], 2),
+        (["a", "b", "--wrong"], 2),
+        (["a", "b", "--panel", "x"], 2),
+        (["a", "b"], 1),
+        (["a", "nobody"], 1),
+    ):
         done = run("analysis/compare.py", *args, "--runs-dir", tmp_path, status=status)
         assert len(done.stderr.splitlines()) == 1 and not done.stdout
 
@@ -335,6 +341,32 @@ def test_figures_of_one_to_five_recipes_can_be_read(tmp_path, drawings, count, n
     found = compare.recipes_of([Run(folder) for folder in itertools.chain(*folders)])
     compare.draw(found, compare.introduction(found)[0], tmp_path / "it.png")
     assert_readable(drawings[0])
+
+
+@pytest.mark.parametrize("panel, title, y", [
+    ("loss", "Training loss, smoothed", "cross-entropy (nats)"), ("accuracy", "Test accuracy", "test accuracy (%)"),
+    ("time", "Accuracy against time", "test accuracy (%)"),
+])  # fmt: skip
+def test_one_panel_is_a_slide(tmp_path, drawings, capsys, panel, title, y):
+    folders = recipe(tmp_path, "wide", ACCURACY_A) + recipe(tmp_path, "narrow", ACCURACY_B, learning_rate=0.5)
+    lines = compared(folders, tmp_path, capsys, compare.draw, panel)
+    for texts in drawings:  # the second one has the verdict as its title
+        assert_readable(texts)
+        written = [text for text, _, _ in texts]
+        assert title in written and y in written
+    assert len(drawings) == 2 and lines[-1].startswith("Verdict: ") and f"drawn    {tmp_path / 'it.png'}" in lines
+    titles = {found.title.format(test="Test") for found in comparison_figure.PANELS.values()}
+    assert {text for text, _, _ in drawings[0]} & titles == {title}
+
+
+def test_the_images_as_a_slide(trained, tmp_path, drawings, capsys):
+    folders = [trained / "fast", trained / "slow"]
+    lines = compared(folders, tmp_path, capsys, compare.draw, "images")
+    (images,) = drawings
+    assert any("fast correct, slow wrong" in text for text, _, _ in images)
+    assert lines.count(f"drawn    {tmp_path / 'it.png'}") == 1 and lines[-1].startswith("Verdict: ")
+    with pytest.raises(RunError, match="--panel images: it shows the images on which two networks differ"):
+        compared(recipe(tmp_path, "it", (0.80, 0.82, 0.84)), tmp_path, capsys, compare.draw, "images")
 
 
 def test_the_images_can_be_read(trained, tmp_path, drawings, capsys):

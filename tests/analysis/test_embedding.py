@@ -185,10 +185,14 @@ def test_six_checkpoints_from_the_first_to_the_last(trained, tmp_path, capsys):
 
 
 def test_the_figure_and_its_slide(trained, tmp_path, capsys, monkeypatch):
-    texts, save = [], style.save
-    monkeypatch.setattr(
-        style, "save", lambda drawing, path: (texts.append(assert_readable(drawing)), save(drawing, path))
-    )
+    texts, drawings, save = [], [], style.save
+
+    def keep_and_save(drawing, path):
+        texts.append(assert_readable(drawing))
+        drawings.append(drawing)
+        save(drawing, path)
+
+    monkeypatch.setattr(style, "save", keep_and_save)
     embedded(trained, tmp_path)
     *lines, conclusion, _ = capsys.readouterr().out.splitlines()
     of_steps = dict(
@@ -204,6 +208,15 @@ def test_the_figure_and_its_slide(trained, tmp_path, capsys, monkeypatch):
     line, *_ = capsys.readouterr().out.splitlines()
     assert line == lines[2]  # on the same axes, those of the last checkpoint
     assert [text for text in texts[1] if text.startswith("step ")] == [titles[2]]
+    embedded(trained, tmp_path, "--panel", "plane")
+    assert capsys.readouterr().out.splitlines()[0] == lines[-1]
+    assert [text for text in texts[2] if text.startswith("step ")] == [titles[-1]]
+    drawings.clear()
+    embedded(trained, tmp_path, "--panel", "separability")
+    (curve, pixels) = drawings[0].axes[0].lines
+    assert curve.get_xdata().tolist() == [int(step) for step in of_steps]
+    np.testing.assert_allclose(curve.get_ydata(), [float(value) for value in of_steps.values()], atol=0.00051)
+    assert f"of the pixels it is {pixels.get_ydata()[0]:.2f}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5])

@@ -197,6 +197,26 @@ def test_the_patches_of_every_recipe(folders, tmp_path, capsys, recipe, layer, s
     assert bool(re.search(r"untrained: (\d+), step 10: \1\.", text)) == ("--evolution" in args)
 
 
+def test_one_row_is_a_slide(folders, tmp_path, capsys, monkeypatch):
+    sheets = []
+    monkeypatch.setattr(image_sheet, "draw", lambda rows, title, *rest: sheets.append((rows, title)))
+    (tmp_path / "it.png").write_bytes(b"." * 20_000)
+    drawn(folders["debug"], tmp_path, capsys, "--evolution")
+    drawn(folders["debug"], tmp_path, capsys, "--evolution", "--panel", "step-10")
+    drawn(folders["debug"], tmp_path, capsys, "--layer", "conv1")
+    channel, tiles = sheets[2][0][1]
+    drawn(folders["debug"], tmp_path, capsys, "--layer", "conv1", "--panel", channel.replace(" ", "-"))
+    (_, of_step_10), *_ = [row for row in sheets[0][0] if row[0] == "step 10"]
+    found = [tile for _, row in sheets[1][0] for tile in row]
+    assert [np.array_equal(a.image, b.image) for a, b in zip(found, of_step_10)] == [True] * len(of_step_10)
+    assert all(tile.under.isdigit() for tile in found) and sheets[1][1].startswith("Step 10: evolution of the 8 ")
+    found = [tile for _, row in sheets[3][0] for tile in row]
+    assert len(found) == channels.TOP > len(tiles) and sheets[3][1].startswith(f"Channel {channel.split()[1]}: patches")
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(found, tiles))
+    with pytest.raises(RunError, match="--panel step-11: the rows of this figure are untrained, step-10, step-20"):
+        drawn(folders["debug"], tmp_path, capsys, "--evolution", "--panel", "step-11")
+
+
 def test_evolution_passes_over_a_damaged_checkpoint(tmp_path, capsys):
     folder = write_run(tmp_path, "debug", steps=(5, 10, 20), holdout=True)
     (checkpoints.newest_first(folder)[1] / "tensors.npz").write_bytes(b"cut short")
@@ -217,7 +237,7 @@ def test_what_cannot_be_drawn_is_refused(folders, tmp_path, capsys):
             drawn(folder, tmp_path, capsys, *args)
     with pytest.raises(RunError, match="has no convolution"):
         channels.first_convolution(CNN("none", [Flatten("flatten"), Dense("dense", 3072, 10)]))
-    for args in (("--channel", "3"), ("--images", "0")):
+    for args in (("--channel", "3"), ("--images", "0"), ("--panel", "x")):
         with pytest.raises(SystemExit) as stopped:
             filters.parse(args)
         assert stopped.value.code == 2

@@ -252,6 +252,12 @@ def test_the_class_in_one_figure(tmp_path, monkeypatch, capsys):
     assert "o: 2 of 3 say 'other'; measured 'other': 2 of 3 right." in printed
     assert "c: 2 curves: 1 of 2 right, 1 too high." in printed and "left out" in printed and "torn.json" in printed
     assert any("3 predictions" in text for text in assert_readable(figures[0]))
+    predictions.main(predictions.build_parser().parse_args([*args, "--panel", "o"]))
+    printed = capsys.readouterr().out
+    assert "o: 2 of 3 say 'other'" in printed and "n: Median" not in printed and "07-overfitting-o.png" in printed
+    assert "predictions and the run" in " ".join(assert_readable(figures[1])) and len(figures[1].axes) == 4
+    with pytest.raises(RunError, match="--panel x: the questions of 07-overfitting are n, o, c"):
+        predictions.main(predictions.build_parser().parse_args([*args, "--panel", "x"]))
     predictions.main(predictions.build_parser().parse_args([*args, "--before"]))
     assert "measured 50" not in capsys.readouterr().out
 

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from readable import assert_readable
 from runner import run, tenth_of_shapes10, train, train_here
 
 import train_loop
@@ -262,6 +263,14 @@ def test_the_figure(small, tmp_path, prepared, monkeypatch):
     assert [text.get_text() for text in drawn[1].axes[1].texts if text.get_text()[0] in "n012345"] == [
         "nan", "5.00", "4.00", "3.00", "2.00", "1.50", "1.00", "0.00",
     ]  # fmt: skip
+    # One panel as a slide.
+    monkeypatch.setattr(batch_figure.style, "save", lambda drawing, path: drawn.append(drawing))
+    for panel in batch_figure.PANELS:
+        batch_figure.draw(result, shapes10.CLASSES, "one panel", tmp_path / "slide.png", panel)
+        slide = drawn.pop()
+        written = assert_readable(slide)
+        assert len(slide.axes) == 1 and len(slide.axes[0].images) == (20 if panel == "images" else 0)
+        assert ("loss (nats)" in written) == (panel == "losses") and not any("shown below" in text for text in written)
 
 
 def test_the_layers_table_is_what_the_run_measured(small, capsys):

@@ -1,13 +1,17 @@
 """The page in a real browser: the slider moves what it should, hover computes, keys reach all, nothing foreign runs."""
 
 import shutil
+import time
+from unittest import mock
 
 import numpy as np
 import pytest
 from made_runs import MadeRun
 from report_pages import HOSTILE, hostile_copy, written
+from runner import tenth_of_shapes10
 
 from analysis import report
+from analysis.report_parts import page as page_module
 from analysis.support.network import restored_network
 from analysis.support.run import Run
 from core.data.data_set import MEAN, STD
@@ -204,6 +208,74 @@ def test_a_phone_does_not_scroll_sideways(page, width):
     found = page.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     size(page, 1200)
     assert found == [width, width]
+
+
+CHOICES = """
+    const one = (css) => document.querySelector(css), value = (css) => one(css).value;
+    const open = [...document.querySelectorAll("details[open]")].map((d) => d.querySelector("summary").textContent);
+    const at = one("#network .sums").getBoundingClientRect().top;
+    return {theme: value("#theme"), axis: one("[data-axes]").dataset.axes, checkpoint: one(".at").textContent, open,
+        slider: value(".checkpoint"), image: one(".what").textContent, filter: value(".filters :checked"),
+        pixel: [one(".sum").dataset.row, one(".sum").dataset.column], focus: document.activeElement.className,
+        top: Math.round(at), probabilities: one(".probabilities").textContent};"""
+CHOOSE = """
+    const one = (css) => document.querySelector(css), send = (e, name) => e.dispatchEvent(new Event(name));
+    one("#theme").value = "dark"; send(one("#theme"), "change");
+    one("input.x[value=seconds]").click();
+    one(".checkpoint").value = 3; send(one(".checkpoint"), "input");
+    document.querySelectorAll(".images input")[2].click();
+    document.querySelectorAll(".filters input")[1].click();
+    one("#reproduce details").open = true; one("#curves details").open = true;
+    for (const key of ["ArrowUp", "ArrowLeft"]) one(".map").dispatchEvent(new KeyboardEvent("keydown", {key}));
+    one(".map").focus({preventScroll: true});
+    scrollTo({top: scrollY + one("#network .sums").getBoundingClientRect().top - 300, behavior: "instant"});"""
+
+
+def seen_again(browser, what: str, seconds: float = 15) -> None:
+    """Wait until the notes of the page hold a text: the browser has loaded the page that was written last."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    ready = "return document.readyState === 'complete' && document.querySelector('.notes').textContent"
+    WebDriverWait(browser, seconds).until(lambda found: what in (found.execute_script(ready) or ""))
+
+
+def test_a_page_that_is_watched_keeps_what_the_reader_chose(browser, straight, tmp_path, monkeypatch):
+    """It loads itself again while training goes on; another findings' length moves nothing under the reader's eyes."""
+    folder = hostile_copy(straight, tmp_path)
+    path, run = tmp_path / "watched.html", Run(folder)
+    run.total_steps += 40  # training goes on
+    monkeypatch.setattr(page_module, "RELOAD", 1)
+    (folder / "notes.md").write_text("first")
+    with mock.patch("core.data.load", lambda *given: tenth_of_shapes10()):
+        material = report.material(run, "")
+    path.write_text(report.page([material], True))
+    size(browser, 1200)
+    browser.get(path.as_uri())
+    seen_again(browser, "first")
+    browser.execute_script(CHOOSE + "dispatchEvent(new PointerEvent('pointerdown'));")
+    chosen = browser.execute_script(CHOICES)
+    assert (chosen["slider"], chosen["filter"], chosen["theme"], chosen["axis"]) == ("3", "1", "dark", "seconds")
+    assert chosen["focus"] == "map" and chosen["top"] == 300 and len(chosen["open"]) == 2
+    (folder / "notes.md").write_text("second")
+    longer = report.page([material], True).replace("</h2>", "</h2><p>A line more.</p>", 1)
+    report.write(longer, path)
+    time.sleep(1.5)
+    assert shown(browser, ".notes") == "first"  # a button is down: nothing is taken from under the hand
+    browser.execute_script("dispatchEvent(new PointerEvent('pointerup'))")
+    seen_again(browser, "second")
+    assert browser.execute_script(CHOICES) == chosen
+    # The last checkpoint stays the last one, and a page opened anew begins anew.
+    last = "const s = document.querySelector('.checkpoint'); s.value = s.max; s.dispatchEvent(new Event('input'));"
+    browser.execute_script(last)
+    (folder / "notes.md").write_text("third")
+    report.write(report.page([material]), path)
+    seen_again(browser, "third")
+    assert shown(browser, ".at").startswith("step 60") and browser.execute_script(CHOICES)["filter"] == "1"
+    browser.get("about:blank")
+    browser.get(path.as_uri())
+    found = browser.execute_script(CHOICES)
+    assert (found["theme"], found["filter"], found["open"]) == ("system", "0", [])
+    assert browser.get_log("browser") == []
 
 
 def test_two_runs_of_which_one_has_no_checkpoints(browser, folder, tmp_path):

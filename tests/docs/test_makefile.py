@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 import runner
@@ -84,6 +85,34 @@ def test_debug_keeps_nothing(make, tmp_path):
     (call,) = make("debug")
     folder = re.fullmatch(r"train_loop.py --recipe debug --pdb --runs-dir (\S+)", call)[1]
     assert folder.startswith(str(tmp_path)) and not os.path.exists(folder)
+
+
+def test_doctor_is_asked_before_anything_is_installed(make, tmp_path):
+    assert make("doctor", "ARGS=--help")[-1] == "core/doctor.py --help"
+    # Without an environment the first Python that is there answers.
+    done = call_make("doctor", "VENV=absent", f"PYTHON=nowhere {sys.executable}", "ARGS=--help", cwd=PROJECT)
+    assert done.returncode == 0 and done.stdout.startswith("usage: doctor.py")
+    done = call_make("doctor", "VENV=absent", "PYTHON=nowhere", cwd=PROJECT)
+    assert done.returncode == 2 and done.stdout.startswith("no Python 3 among: nowhere; install")
+
+
+def call_make(*args, cwd):
+    """make with this project's Makefile in some folder."""
+    return subprocess.run(["make", "-f", str(PROJECT / "Makefile"), *args], cwd=cwd, capture_output=True, text=True,
+                          env=outside_make(), timeout=60)  # fmt: skip
+
+
+def test_setup_takes_the_wheels_of_an_offline_kit(tmp_path):
+    (tmp_path / "pyproject.toml").touch()
+    assert "--no-index" not in call_make("-n", "setup", cwd=tmp_path).stdout
+    (tmp_path / "wheels").mkdir()
+    wheel = tmp_path / "wheels" / f"tensorflow-2.21.0-cp3{sys.version_info[1]}-any.whl"
+    wheel.touch()
+    commands = call_make("-n", "setup", cwd=tmp_path).stdout
+    assert '--no-index --find-links wheels --editable ".[test,tensorboard]"' in commands
+    wheel.rename(wheel.with_name("tensorflow-2.21.0-cp399-any.whl"))
+    done = call_make("setup", f"PYTHON={sys.executable}", cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout.startswith("no Python 3.11, 3.12 or 3.13 that wheels/ is for among: ")
 
 
 def test_layers_runs_every_walkthrough(make):

@@ -72,7 +72,7 @@ def unknown_options(args: list[str]) -> list[str]:
     """What a command names that is not there: a script, a target of the Makefile, a recipe, options."""
     script, rest = args[0], args[1:]
     if script == "make":
-        targets = [word for word in rest if re.fullmatch(r"[a-z]+", word)] or ["help"]
+        targets = [word for word in rest if re.fullmatch(r"[a-z-]+", word)] or ["help"]
         if targets[0] not in makefile_scripts():
             return [f"make {targets[0]}"]
         inside = [word.partition("=")[2] for word in rest if word.startswith("ARGS=")]
@@ -110,7 +110,8 @@ def test_a_command_that_is_wrong_is_found():
 def test_options_that_stand_alone_exist(path):
     if named(path) == HISTORY:
         return
-    scripts = [named(script) for script in (*PROJECT.glob("analysis/*.py"), *PROJECT.glob("analysis/*/*.py"))]
+    patterns = ("analysis/*.py", "analysis/*/*.py", "docs/*.py")
+    scripts = [named(script) for pattern in patterns for script in PROJECT.glob(pattern)]
     known = set().union(options_of("train_loop.py"), *map(options_of, scripts), *map(options_of, walkthroughs()))
     for span in code_spans(path):
         for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", span) if span.startswith("--") else ():

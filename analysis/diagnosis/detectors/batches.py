@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from analysis.diagnosis.detectors.finding import AMBER, RED, Finding, finite_part, percent
+from analysis.diagnosis.detectors.finding import AMBER, LN10, RED, Finding, finite_part, percent
 from analysis.support.run import NotMeasured, Run
 
 LIKELY = (0.1, 0.9)  # accuracies between which the scatter of a batch can be told
@@ -17,14 +17,17 @@ def unmixed_batches(run: Run) -> Finding | None:
     The accuracy of a batch of B drawn images scatters with a variance of p (1 - p) / B around the accuracy p of its
     neighbours. Rule: over the batches with p between 10 and 90 %, at least 30 of them, the variance about the mean of
     9 neighbours is more than 3 times that [H]. Clean runs have 0.8 to 1.3. Or, in batches of 32 and more, more than
-    10 % of them have at most 1 image in 50 right [H]: chance level is a tenth.
+    10 % of them have at most 1 image in 50 right [H]: chance level is a tenth. Their mean loss must be above ln 10: a
+    low one with such an accuracy is `wrong_metric`.
     """
     times, wrong, often, least = 3.0, 0.02, 0.1, 32
     accuracy = run.steps["accuracy"]
-    if run.fact("settings", "batch_size") >= least and len(accuracy) > 50 and (accuracy <= wrong).mean() > often:
+    none = accuracy <= wrong
+    sure = none.any() and not run.steps["loss"][none].mean() <= LN10  # NaN counts as wrong
+    if run.fact("settings", "batch_size") >= least and len(accuracy) > 50 and none.mean() > often and sure:
         return Finding(
             "unmixed-batches", "The batches are not mixed: sorted images, or too small a shuffle buffer", RED, 1,
-            (f"{percent((accuracy <= wrong).mean())} of the batches are right to at most {percent(wrong)}; chance "
+            (f"{percent(none.mean())} of the batches are right to at most {percent(wrong)}; chance "
              "level is a tenth",),
         )  # fmt: skip
     index, count = dispersion(run)

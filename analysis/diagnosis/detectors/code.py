@@ -61,15 +61,19 @@ def frozen_step_counter(run: Run) -> Finding | None:
 
 
 def adam_step_counter(run: Run) -> Finding | None:
-    """The second half of `frozen_step_counter`."""
-    excess = 0.3
+    """The second half of `frozen_step_counter`: of the layers whose update is Adam's step, not the weight decay."""
+    excess, little = 0.3, 0.1
     ratio, weight, cosine = (run.table(name, 2) for name in ("update_ratio", "weight_norm", "gradient_cosine"))
     if ratio.steps[:2].tolist() != [1, 2]:
         raise NotMeasured("the norms of steps 1 and 2 were not written")
     with np.errstate(divide="ignore", invalid="ignore"):
         size = ratio.values[:2] * weight.values[:2] / run.steps["learning_rate"][:2, None]  # [2,L] r_1, r_2
         shrunk = (size[1] / size[0]) ** 2  # [L]
-    agree = cosine.values[1]
+    decay = run.config["settings"].get("weight_decay", 0.0) * weight.values[0]
+    own = decay <= little * size[0]
+    if not own.any():
+        raise NotMeasured("the weight decay makes up the updates of Adam")
+    shrunk, agree = shrunk[own], cosine.values[1][own]
     if not np.isfinite(shrunk).all() or np.median(2 * shrunk - 1 - agree) <= excess:
         return None
     right = math.sqrt((1 + np.median(agree)) / 2)

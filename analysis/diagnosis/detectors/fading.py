@@ -44,14 +44,17 @@ def dying_relu(run: Run) -> Finding | None:
     """Channels that are 0 for every image, and so get no gradient and stay 0.
 
     Rule: a channel is dead if it is 0 for all of 1,000 images everywhere. In some layer >= 50 % dead (SageMaker
-    Debugger) at the last two measurements: amber; >= 90 % [H], which cuts the signal: red. It began when the
-    fraction rose above 40 % [H] for good. (A wide layer on an easy task loses a third of its channels and no accuracy.)
+    Debugger), behind a dense layer >= 75 % [H], at the last two measurements: amber; >= 90 % [H], which cuts the
+    signal: red. It began when the fraction rose above 40 % [H] for good. (A channel of a convolution has a value at
+    each position of each image and so many chances to be above 0; a unit of a dense layer has one. Wide dense layers
+    lose up to half of their units and no accuracy.)
     """
-    amber, red, over, rows = 0.5, 0.9, 0.4, 2
+    amber, of_dense, red, over, rows = 0.5, 0.75, 0.9, 0.4, 2
     table = run.table("dead_channels", rows)
     lasting = table.values[-rows:].min(axis=0)  # [L]
-    worst = int(np.argmax(lasting))
-    if lasting[worst] < amber:
+    limits = np.array([of_dense if name in behind_dense(run) else amber for name in table.layers])
+    worst = int(np.argmax(lasting / limits))
+    if lasting[worst] < limits[worst]:
         return None
     name, fraction = table.layers[worst], table.values[:, worst]
     first = begin_of_lasting(fraction >= over)
@@ -62,6 +65,17 @@ def dying_relu(run: Run) -> Finding | None:
          f"{percent(fraction[0])} were at step {table.steps[0]:,}",
          "all layers at the end: " + ", ".join(f"{n} {percent(v)}" for n, v in zip(table.layers, table.values[-1]))),
     )  # fmt: skip
+
+
+def behind_dense(run: Run) -> set[str]:
+    """The names of the layers whose last kernel before them is that of a dense layer, by config.json."""
+    found, dense = set(), False
+    for layer in run.config.get("architecture") or []:
+        if layer.get("layer") in LINEAR:
+            dense = layer["layer"] == "Dense"
+        elif dense:
+            found.add(layer.get("name"))
+    return found
 
 
 def saturated(run: Run) -> Finding | None:

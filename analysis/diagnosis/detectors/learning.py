@@ -1,5 +1,6 @@
 """Faults of the learning curves: swings, plateaus, underfitting, overfitting, collapse; and slow steps."""
 
+import itertools
 import math
 
 import numpy as np
@@ -15,7 +16,6 @@ from analysis.diagnosis.detectors.finding import (
     near_peak_rate,
     percent,
     standard_error,
-    trailing_mean,
 )
 from analysis.support.run import NotMeasured, Run, counted
 
@@ -131,31 +131,34 @@ def strong_regularization(run: Run) -> Finding | None:
     """Training is made so hard that the network does not learn what it could.
 
     Rule: a dropout layer of config.json drops 80 % or more [H], or label smoothing moves 70 % or more [H] of the
-    probability; or at the last two evaluations the train accuracy, in evaluation mode, is above 1.5 times that of the
-    last 100 batches and 10 points above it, and below 70 % [H]: dropout and augmentation act in the batches only.
-    (Clean runs: 1.25 times at most.)
+    probability. Or: the batches of an epoch are learned from and hence should do better than the evaluation before
+    them. At the last two epochs that evaluation's train accuracy was above 1.5 times the accuracy of the batches since
+    and 10 points above it, and below 70 % [H]: dropout and augmentation act in the batches only.
     """
-    most_dropped, most_smoothed, window, times, points, learned = 0.8, 0.7, 100, 1.5, 0.1, 0.7
+    most_dropped, most_smoothed, times, points, learned = 0.8, 0.7, 1.5, 0.1, 0.7
     smoothing = run.config["settings"].get("label_smoothing", 0.0)
     layers = [x for x in run.config.get("architecture") or [] if x.get("layer") == "Dropout"]
     evidence = [f"layer '{x['name']}' drops {percent(x['rate'])}" for x in layers if x.get("rate", 0) >= most_dropped]
     if smoothing >= most_smoothed:
         evidence.append(f"label smoothing is {smoothing:g}")
-    evaluations, first = epoch_evaluations(run, 0 if evidence else 2, passed=1), 1
+    evaluations, first = epoch_evaluations(run, 0 if evidence else 3, passed=1), 1
     train, steps = evaluations["train_accuracy"], evaluations["step"]
-    ends = np.searchsorted(run.steps["step"], steps)
     if not run.length:
         raise NotMeasured("it takes the steps of the run")
-    batches = trailing_mean(run.steps["accuracy"], window)[np.minimum(ends, run.length - 1)]
-    harder = (train > times * batches) & (train > batches + points) & (train < learned)
+    since = np.array([
+        run.steps["accuracy"][(run.steps["step"] > a) & (run.steps["step"] <= b)].mean()
+        for a, b in itertools.pairwise(steps)
+    ])  # fmt: skip
+    before = train[:-1]
+    harder = (before > times * since) & (before > since + points) & (before < learned)
     if len(harder) >= 2 and harder[-2:].all():
-        first = int(steps[begin_of_lasting(harder)])
+        first = int(steps[1:][begin_of_lasting(harder)])
     elif not evidence:
         return None
-    if len(train):
+    if len(since):
         evidence.append(
-            f"train accuracy {percent(train[-1])} in evaluation mode, {percent(batches[-1])} in the last {window} "
-            "batches"
+            f"the last evaluation but one found a train accuracy of {percent(before[-1])}, and {percent(since[-1])} of "
+            "the images of the batches since then were right"
         )
     return Finding(
         "strong-regularization", "The regularization is too strong", RED if len(evidence) > 1 else AMBER, first,
@@ -227,9 +230,10 @@ def suspicious_test(run: Run) -> Finding | None:
     """Better on test images than on training images: too good to be true.
 
     Rule: test accuracy above train accuracy (both in evaluation mode) by 5 points and 4 SE of the difference [H] at
-    two evaluations in a row, from epoch 3 on.
+    two evaluations in a row, from epoch 3 on. Or the test loss below the train loss by 0.05 nats and 2.5 SE [H] at
+    three of them, where a loss is taken to scatter from image to image by half of its mean [H].
     """
-    points, errors = 0.05, 4
+    points, errors, nats, loss_errors = 0.05, 4, 0.05, 2.5
     evaluations = epoch_evaluations(run, 2, passed=3)
     train, test = evaluations["train_accuracy"], evaluations["test_accuracy"]
     n, probe = run.fact("data", "test_images"), min(run.fact("data", "train_images"), 5_000)
@@ -238,13 +242,26 @@ def suspicious_test(run: Run) -> Finding | None:
         for a, b in zip(train.tolist(), test.tolist())
     ]
     above = test - train > bound
-    if not above[-2:].all():
+    lower = evaluations["train_loss"] - evaluations["test_loss"]
+    scatter = loss_errors * evaluations["train_loss"] / 2 * math.sqrt(1 / probe + 1 / n)
+    easier = lower > np.maximum(nats, scatter)
+    if above[-2:].all():
+        begin = begin_of_lasting(above)
+        evidence = (
+            f"{run.test_name} accuracy {percent(test[-1])}, train {percent(train[-1])} on the same weights: "
+            f"{100 * (test[-1] - train[-1]):.1f} points; chance allows {100 * bound[-1]:.1f}"
+        )
+    elif len(easier) >= 3 and easier[-3:].all():
+        begin = begin_of_lasting(easier)
+        evidence = (
+            f"{run.test_name} loss {evaluations['test_loss'][-1]:.3f}, train loss {evaluations['train_loss'][-1]:.3f} "
+            f"on the same weights: {lower[-1]:.3f} nats lower; chance allows {max(nats, scatter[-1]):.3f}"
+        )
+    else:
         return None
     return Finding(
         "suspicious-test", f"Better on {run.test_name} images than on training images", RED,
-        int(evaluations["step"][begin_of_lasting(above)]),
-        (f"{run.test_name} accuracy {percent(test[-1])}, train {percent(train[-1])} on the same weights: "
-         f"{100 * (test[-1] - train[-1]):.1f} points; chance allows {100 * bound[-1]:.1f}",),
+        int(evaluations["step"][begin]), (evidence,),
     )  # fmt: skip
 
 

@@ -182,13 +182,16 @@ def uphill(run: Run) -> Finding | None:
 def shrinking_weights(run: Run) -> Finding | None:
     """The weights shrink faster than the data can build them up.
 
-    Rule: at the last three measured steps the median over layers of |w| / |w at step 1| is below 0.05 [H]; or below
+    Rule: at the last three measured steps the median over layers of |w| / |w at step 1| (without the last layer, which
+    starts small and grows) is below 0.05 [H]; or below
     0.5 [H] while the weight decay alone would halve the weights within 70 steps at the peak of the rate: its time
     constant (1 - momentum) / (rate x decay), for adamw 1 / (rate x decay), is below 100 steps [H].
     """
     little, half, rows, shortest = 0.05, 0.5, 3, 100
     table = run.table("weight_norm", rows)
     started = table.values[0] > 0
+    if len(started) > 1:
+        started[-1] = False
     if table.steps[0] != 1 or not started.any():
         raise NotMeasured("the norms of the kernels at step 1 are not known, or 0")
     fraction = np.median(table.values[:, started] / table.values[0, started], axis=1)  # [S]

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from analysis.diagnosis.detectors.fading import behind_dense
 from analysis.diagnosis.detectors.finding import (
     AMBER,
     RED,
@@ -25,11 +26,13 @@ def rate_high(run: Run) -> Finding | None:
     1e-1 [H], for 100 steps while the rate is at least half its peak, over after half of that. Or above 6e-2 [H] at two
     measured steps of the whole run, or 3.5e-2 [H] at five: clean runs stay below 3e-2 everywhere, and a few such
     updates undo what many have built. Or |w| 1.5 times that of 20 steps before (median over layers) [H]. (CS231n's
-    1e-3 is for plain gradient descent; with momentum and batch norm 1e-2 is usual.) The last three are red if the loss
-    ends at chance level.
+    1e-3 is for plain gradient descent; with momentum and batch norm 1e-2 is usual.) Or see `early_damage`. All but the
+    first are red if the loss ends at chance level.
     """
     if long := rate_scale(run, "rate-high", "The updates are too large for the weights", 3e-2, 1e-1):
         return long
+    if damage := early_damage(run):
+        return damage
     growth = 1.5
     steps, ratio = middle_ratio(run)
     leap, times = next((x for x in ((0.06, 2), (0.035, 5)) if (ratio > x[0]).sum() >= x[1]), (0.035, 5))
@@ -58,6 +61,43 @@ def rate_high(run: Run) -> Finding | None:
     return Finding(
         "rate-high", "Some updates are far too large for the weights", RED if lost else AMBER, first,
         (*evidence, *bouncing(run, 1)),
+    )  # fmt: skip
+
+
+def early_damage(run: Run) -> Finding | None:
+    """The rate rose too far: the loss climbed while it did, and channels died that do not come back.
+
+    Rule: the first loss within 0.25 of ln 10; in the first 30 % of the steps five in a row with a mean 1 nat above
+    ln 10 [H]; and at least half of the channels behind a convolution dead from the evaluation after that to the end,
+    less than half of that before the first step [H]. (Clean runs climb as well, and lose no channels.)
+    """
+    part, window, nats, dead, soon = 0.3, 5, 1.0, 0.5, 0.25
+    ln10, loss = math.log(10), run.steps["loss"][: max(int(part * run.total_steps), 20)]
+    if len(loss) < window or not abs(loss[0] - ln10) <= soon:
+        return None
+    means = np.convolve(loss, np.ones(window) / window, "valid")
+    if not means.max() > ln10 + nats:
+        return None
+    try:
+        table = run.table("dead_channels", 3)
+    except NotMeasured:
+        return None
+    kept = [i for i, name in enumerate(table.layers) if name not in behind_dense(run)]
+    lasting = table.values[1:, kept].min(axis=0) if kept else np.zeros(0)
+    if table.steps[0] != 0 or not lasting.size or lasting.max() < dead:
+        return None
+    worst = kept[int(lasting.argmax())]
+    if table.values[0, worst] > dead / 2:
+        return None
+    last = run.steps["loss"][-50:]
+    lost = not np.isfinite(last).all() or last.mean() > ln10 - 0.05
+    at = int(np.argmax(means))
+    return Finding(
+        "rate-high", "The first large updates damaged the network", RED if lost else AMBER, at + 1,
+        (f"from step {at + 1} to {at + window} the loss was {means[at]:.2f} (mean), chance level is {ln10:.2f}; the "
+         f"learning rate had risen to {run.steps['learning_rate'][at + window - 1]:.3g} by then",
+         f"since then {percent(lasting.max())} of the channels of '{table.layers[worst]}' are 0 for every image; "
+         f"before the first step {percent(table.values[0, worst])} were"),
     )  # fmt: skip
 
 

@@ -281,10 +281,22 @@ def test_batches_of_one_class(tmp_path):
     """Their accuracy is 1 or 0, where drawn images scatter by a few percent."""
     made = MadeRun()
     made.steps["accuracy"][:] = np.repeat(np.resize([1.0, 0.0], 140), 5)
+    made.steps["loss"][made.steps["accuracy"] == 0] = 4.0
     found = found_by(tmp_path, made, "unmixed-batches")
     assert found.severity == "red" and "50.0 % of the batches" in found.evidence[0]
     made.steps["accuracy"][:] = np.repeat(np.resize([1.0, 0.3], 140), 5)
     assert "scatters" in found_by(tmp_path / "b", made, "unmixed-batches").evidence[0]
+
+
+def test_an_accuracy_of_nothing_with_a_low_loss_is_no_order(tmp_path):
+    """The smallest logit taken for the prediction: hardly any image is right, and the loss falls."""
+    made = MadeRun()
+    made.steps["accuracy"][:] = 0.01
+    assert found_by(tmp_path, made, "wrong-metric").severity == "red"
+    with pytest.raises(NotMeasured, match="between 10 and 90 %"):
+        found_by(tmp_path / "b", made, "unmixed-batches")
+    made.steps["loss"][:] = 4.0  # sure of classes that are not in the batch
+    assert found_by(tmp_path / "c", made, "unmixed-batches").severity == "red"
 
 
 def test_the_same_batch_at_every_step(tmp_path):
@@ -336,10 +348,23 @@ def test_regularization(tmp_path):
     made.config["architecture"][0]["rate"] = 0.95
     assert "drops 95.0 %" in found_by(tmp_path / "b", made, "strong-regularization").evidence[0]
     made = MadeRun()
-    made.evaluations["train_accuracy"][-2:], made.steps["accuracy"][400:] = 0.6, 0.35
-    assert "35.0 % in the last 100 batches" in found_by(tmp_path / "c", made, "strong-regularization").evidence[0]
+    made.evaluations["train_accuracy"][-3:], made.steps["accuracy"][400:] = 0.6, 0.35
+    assert (
+        "35.0 % of the images of the batches since"
+        in (found_by(tmp_path / "c", made, "strong-regularization").evidence[0])
+    )
     made.steps["accuracy"][400:] = 0.45
     assert found_by(tmp_path / "d", made, "strong-regularization") is None
+
+
+def test_batches_that_lag_behind_in_a_short_run_are_not_regularized(tmp_path):
+    """The train accuracy climbs by 20 points an epoch, and the batches of an epoch lie between two evaluations."""
+    made = MadeRun(epochs=3, per_epoch=50)
+    made.steps["accuracy"][:] = np.linspace(0.1, 0.55, 150)
+    made.evaluations["train_accuracy"][:] = [0.28, 0.47, 0.65]
+    assert found_by(tmp_path, made, "strong-regularization") is None
+    made.steps["accuracy"][50:] = 0.17  # below what the evaluation *before* them found
+    assert found_by(tmp_path / "b", made, "strong-regularization").step == 100
 
 
 def test_test_images_of_another_kind(tmp_path):
@@ -569,6 +594,16 @@ def test_uphill(tmp_path):
     assert found_by(tmp_path / "b", made, "uphill") is None
 
 
+def test_the_weight_decay_of_adamw_is_no_step_counter(tmp_path):
+    """Decoupled decay makes the update as long as the weights tell, whatever the step."""
+    made = adam_run(True, 0.3)
+    made.config["settings"] |= {"optimizer": "adamw", "weight_decay": 0.01}
+    assert found_by(tmp_path, made, "frozen-step-counter").step == 2
+    made.config["settings"]["weight_decay"] = 20.0
+    with pytest.raises(NotMeasured, match="weight decay"):
+        found_by(tmp_path / "b", made, "frozen-step-counter")
+
+
 def shrunk(weight_decay: float, fraction: float) -> MadeRun:
     """A run with this weight decay whose kernels end at a fraction of their initial norm."""
     made = MadeRun()
@@ -582,6 +617,15 @@ def test_shrinking_weights(tmp_path):
     found = found_by(tmp_path, shrunk(1e-3, 0.04), "shrinking-weights")
     assert found.step == 680 and "0.04 of its initial norm" in found.evidence[0]
     assert found_by(tmp_path / "b", shrunk(1e-3, 0.06), "shrinking-weights") is None
+
+
+def test_a_last_layer_that_grows_does_not_hide_those_that_shrink(tmp_path):
+    made = shrunk(0.1, 0.4)
+    made.layers["weight_norm"]["dense"][1][-3:] *= 5  # twice its initial norm; conv2 is the median of two
+    assert "0.4 of its initial norm" in found_by(tmp_path, made, "shrinking-weights").evidence[0]
+    for name in ("conv1", "conv2"):
+        made.layers["weight_norm"][name][1][-3:] *= 2
+    assert found_by(tmp_path / "b", made, "shrinking-weights") is None
 
 
 def test_a_weight_decay_that_is_too_strong(tmp_path):
@@ -725,6 +769,27 @@ def test_dying_relu(tmp_path, fractions, severity, step):
     made.layers["dead_channels"]["relu2"] = (np.array([0, 100, 200, 300]), np.array(fractions))
     found = found_by(tmp_path, made, "dying-relu")
     assert (found and found.severity, found and found.step) == (severity, step)
+
+
+def test_a_wide_dense_layer_may_lose_half_of_its_units(tmp_path):
+    made = MadeRun(epochs=3)
+    made.layers["dead_channels"]["relu2"] = (np.array([0, 100, 200, 300]), np.array([0, 0.6, 0.6, 0.6]))
+    made.config["architecture"][2]["layer"] = "Dense"  # the kernel before relu2
+    assert found_by(tmp_path, made, "dying-relu") is None
+    made.layers["dead_channels"]["relu2"][1][1:] = 0.8
+    assert found_by(tmp_path / "b", made, "dying-relu").severity == "amber"
+
+
+def test_first_updates_that_kill_channels(tmp_path):
+    """The loss climbs while the rate does; that alone happens in clean runs too."""
+    made = MadeRun()
+    made.steps["loss"][20:30] = 4.0
+    assert found_by(tmp_path, made, "rate-high") is None
+    made.layers["dead_channels"]["relu2"][1][1:] = 0.6
+    found = found_by(tmp_path / "b", made, "rate-high")
+    assert (found.severity, found.step) == ("amber", 21) and "60.0 % of the channels of 'relu2'" in found.evidence[1]
+    made.steps["loss"][20:30] = 3.2  # less than a nat above ln 10
+    assert found_by(tmp_path / "c", made, "rate-high") is None
 
 
 @pytest.mark.parametrize(
@@ -883,6 +948,16 @@ def test_suspicious_test(tmp_path):
     made.evaluations["test_accuracy"] = made.evaluations["train_accuracy"] + 0.06
     assert found_by(tmp_path, made, "suspicious-test").step == 300
     made.evaluations["test_accuracy"][-1] -= 0.02
+    assert found_by(tmp_path / "b", made, "suspicious-test") is None
+
+
+def test_a_test_loss_below_the_train_loss(tmp_path):
+    """Wrong labels among those of training: the accuracies are too few points apart, the losses are not."""
+    made = MadeRun()
+    made.evaluations["train_loss"][2:], made.evaluations["test_loss"][2:] = 2.1, 2.0
+    found = found_by(tmp_path, made, "suspicious-test")
+    assert found.step == 300 and "0.100 nats lower; chance allows 0.05" in found.evidence[0]
+    made.config["data"]["test_images"] = 500  # of so few images the loss scatters by 0.05
     assert found_by(tmp_path / "b", made, "suspicious-test") is None
 
 

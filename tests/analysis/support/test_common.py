@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,3 +142,20 @@ def test_one_panel_is_a_slide(runs_dir, tmp_path, script):
     assert (int.from_bytes(content[16:20]), int.from_bytes(content[20:24])) == (1920, 1080)
     done = run(f"analysis/{script}.py", "--panel", "nothing", status=2)
     assert "invalid choice: 'nothing'" in done.stderr and done.stderr.count("\n") == 1
+
+
+FIGURES = ("activations", "attention", "compare", "confusion", "curvature", "curves", "embedding", "examples",
+           "filters", "gradients", "landscape", "predict", "replay", "predictions class")  # fmt: skip
+
+
+@pytest.mark.parametrize("script", FIGURES)
+def test_every_figure_has_its_panels_as_slides(script):
+    name, *verb = script.split()
+    assert "--panel NAME" in run(f"analysis/{name}.py", *verb, "--help").stdout
+
+
+def test_no_figure_is_forgotten_above():
+    """A script that draws names a file *.png; study.py draws figures of one panel."""
+    scripts = {path.stem for path in Path(common.__file__).parents[1].glob("*.py") if ".png" in path.read_text()}
+    others = {name.split()[0] for name in FIGURES}
+    assert scripts <= others and others - scripts <= {"activations", "curvature", "gradients", "compare"}  # panels.py
