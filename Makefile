@@ -16,6 +16,10 @@ comma := ,
 EXTRAS := test,tensorboard$(if $(OFFLINE),,$(if $(shell command -v nvidia-smi 2>/dev/null),$(comma)cuda))
 # make train RUN=NAME names the new run; make curves, diagnose and replay take the runs that are meant.
 RUN :=
+# make train DEVICES=2 or WORKERS=2: two devices of one process, or two processes, take every step together.
+DEVICES :=
+WORKERS :=
+HOSTS :=
 # make check EX=03 checks one exercise of docs/exercises.
 EX :=
 WALKTHROUGHS := $(filter-out %/__init__.py,$(wildcard layers_explained/*.py))
@@ -24,7 +28,8 @@ WALKTHROUGHS := $(filter-out %/__init__.py,$(wildcard layers_explained/*.py))
 # into the file that $GLASSBOX_RUN_FILE names; after --help it is empty, and there is nothing to draw.
 define train
 @note=$$(mktemp) && trap 'rm -f "$$note"' EXIT INT TERM && \
-GLASSBOX_RUN_FILE=$$note $(PY) train_loop.py $(1) $(if $(RUN),--run $(RUN)) $(ARGS) && \
+GLASSBOX_RUN_FILE=$$note $(PY) $(if $(WORKERS),-m core.run.launch --workers $(WORKERS),train_loop.py) \
+$(1) $(if $(RUN),--run $(RUN)) $(if $(DEVICES),--devices $(DEVICES)) $(ARGS) && \
 if [ -s "$$note" ]; then folder=$$(cat "$$note") && $(PY) analysis/curves.py "$$folder" && $(PY) $(2) "$$folder" && \
 $(PY) analysis/report.py "$$folder"; fi
 endef
@@ -44,6 +49,10 @@ setup: $(READY) ## a virtual environment in .venv with everything this project n
 
 train: $(READY) ## train the recipe classic, draw its curves, say what happened, write report.html (RUN=NAME names it)
 	$(call train,,analysis/diagnose.py --summary)
+
+# What to type on each of several machines that train together: make workers HOSTS="a b" (docs/devices.md).
+workers: $(READY)
+	@$(PY) -m core.run.launch --hosts $(if $(HOSTS),$(HOSTS),$(error make workers HOSTS="a b": name the machines)) $(ARGS)
 
 test: $(READY) ## run the tests, several files at once (some minutes)
 	@$(PY) -m ruff check .
@@ -79,7 +88,7 @@ faults: $(READY) ## record the fault collection in runs/faults and score the dia
 study: $(READY) ## what each architecture choice buys, measured (hours; ARGS=--small: ten minutes; it resumes)
 	@$(PY) analysis/study.py $(ARGS)
 
-lessons: $(READY) ## run every command of the lessons and compare with the numbers they state (ten minutes)
+lessons: $(READY) ## run every command of the lessons and compare with the numbers they state (six minutes)
 	@$(PY) tests/run_lessons.py $(ARGS)
 
 check: $(READY) ## check exercise EX=NN (ARGS=--hint, --reset); without EX, watch all and show progress
@@ -104,4 +113,5 @@ $(READY): pyproject.toml
 	@$(PY) -m pip install --quiet --disable-pip-version-check $(OFFLINE) --editable ".[$(EXTRAS)]"
 	@touch $@
 
-.PHONY: help doctor setup train test debug modern fast curves diagnose report replay faults study lessons check offline-kit throughput layers
+.PHONY: help doctor setup train workers test debug modern fast curves diagnose report replay faults study lessons check
+.PHONY: offline-kit throughput layers

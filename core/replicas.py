@@ -2,7 +2,8 @@
 
 This file alone uses tf.distribute.
 
-A replica is one device that takes the step: a GPU, or a part of the processor. All replicas hold the same weights.
+A replica is one device that takes the step: a GPU, or a part of the processor, of this process or of another one
+(core/run/workers.py) that may run on another machine. All replicas hold the same weights.
 Each computes the gradient of the loss of its own rows; `mean` averages the gradients of all (an all-reduce), so that
 every replica makes the update that one device would make with the whole batch. The number of devices does not change
 the mathematics, only the order in which numbers are added.
@@ -17,9 +18,29 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+connected: tf.distribute.Strategy | None = None  # the strategy of several processes, once they are connected
+
+
+def without_eager_warning() -> None:
+    """TensorFlow warns that steps are slow line by line, which is what --eager and --pdb ask for."""
+    tf.get_logger().addFilter(lambda record: "Strategy eagerly has significant overhead" not in record.getMessage())
+
+
+def connect() -> None:
+    """Connect with the processes that $TF_CONFIG names, before TensorFlow's first operation; waits for all of them."""
+    global connected
+    without_eager_warning()
+    kinds = tf.distribute.experimental.CommunicationImplementation
+    kind = kinds.NCCL if tf.config.list_physical_devices("GPU") else kinds.RING  # what AUTO takes is RING for both
+    options = tf.distribute.experimental.CommunicationOptions(implementation=kind)
+    connected = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+
 
 def placed_on(devices: int, device: str) -> contextlib.AbstractContextManager:
-    """The context in which a training is built and taken: on one `device`, or on so many devices of this machine."""
+    """The context in which a training is built and taken: on one `device`, on so many devices of this machine, or,
+    once processes are connected, on the devices of all of them."""
+    if connected:
+        return connected.scope()
     if devices == 1:
         return tf.device(device)
     return mirrored_strategy(devices, "GPU" if device.startswith("/GPU") else "CPU").scope()
@@ -28,9 +49,13 @@ def placed_on(devices: int, device: str) -> contextlib.AbstractContextManager:
 @functools.cache  # two strategies of one process would take each other's messages for their own
 def mirrored_strategy(devices: int, kind: str) -> tf.distribute.MirroredStrategy:
     """The strategy of so many devices of this machine."""
-    # TensorFlow warns that steps are slow line by line, which is what --eager and --pdb ask for.
-    tf.get_logger().addFilter(lambda record: "MirroredStrategy eagerly" not in record.getMessage())
+    without_eager_warning()
     return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(devices)])
+
+
+def in_all() -> int:
+    """The number of replicas of this training, seen from outside of a step."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def count() -> int:
@@ -93,6 +118,43 @@ def run(function: Callable, *args):
     return tf.nest.map_structure(
         lambda value: strategy.experimental_local_results(value)[0], strategy.run(function, args)
     )
+
+
+def exchanged(message: bytes) -> list[bytes]:
+    """The message of every replica, in the order of their ranks. All processes call this, each with its own."""
+    lengths = run(rows_of_all, tf.constant([len(message)])).numpy()[:, 0]
+    rows = run(rows_of_all, as_words(message, max(lengths))).numpy()
+    return [row.tobytes()[:length] for row, length in zip(rows, lengths)]
+
+
+def from_first(message: bytes) -> bytes:
+    """The message of the process with replica 0; those of the others are ignored. All processes call this."""
+    length = run(keep_first, tf.constant([len(message)])).numpy()[0]
+    return run(keep_first, as_words(message, length)).numpy().tobytes()[:length]
+
+
+def as_words(message: bytes, length: int) -> tf.Tensor:
+    """The first `length` bytes, filled up with zeros, as int32: what an all-reduce can carry."""
+    padded = -(-length // 4) * 4
+    return tf.constant(np.frombuffer(message[:padded].ljust(padded, b"\0"), np.int32))
+
+
+def keep_first(values: tf.Tensor) -> tf.Tensor:
+    """The values of replica 0 on every replica (a broadcast)."""
+    return total(tf.identity(values) if rank() == 0 else tf.zeros_like(values))
+
+
+def rows_of_all(row: tf.Tensor) -> tf.Tensor:
+    """The row [K] that each replica gives, one below the other: [replicas, K] (an all-gather)."""
+    mine_alone = tf.one_hot(rank(), count(), dtype=row.dtype)  # [replicas]
+    return total(mine_alone[:, tf.newaxis] * row)
+
+
+def disagreement(variables: list[tf.Variable]) -> tf.Tensor:
+    """max |w - w of replica 0| over all replicas, variables and elements: 0 as long as all make the same updates."""
+    first = [keep_first(tf.convert_to_tensor(w)) for w in variables]
+    furthest = tf.stack([tf.reduce_max(tf.abs(tf.cast(w - w0, tf.float32))) for w, w0 in zip(variables, first)])
+    return tf.reduce_max(rows_of_all(tf.reduce_max(furthest)[tf.newaxis]))
 
 
 def copies(array: np.ndarray) -> list[tf.Tensor]:

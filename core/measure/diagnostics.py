@@ -13,6 +13,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from core import replicas
 from core.data.batches import TRAIN_SUBSET
 from core.measure import probes
 
@@ -76,6 +77,9 @@ class Diagnostics:
             smoothing=settings.label_smoothing,
         )  # fmt: skip
         self.noise = compiled(probes.gradient_noise, scalar, settings.eager, **given)
+        self.replica_disagreement = compiled(
+            replicas.on_every_replica(replicas.disagreement, list(training.state.values())), [], settings.eager
+        )
         self.seconds = dict.fromkeys(("activations", "gain_ratio", "curvature"), 0.0)
         self.measurements = dict.fromkeys(self.seconds, 0)
         self.tracing_seconds = 0.0
@@ -106,18 +110,20 @@ class Diagnostics:
         return self.timed("activations", 0) if self.intervals else []
 
     def at_evaluation(self, step: int) -> list[tuple]:
-        """Activations, unless just measured; the evaluation's own check; the most traces of any function."""
+        """Activations, unless just measured; the checks of evaluation and replicas; the most traces of any function."""
         if not self.intervals:
             return []
         rows = [] if due(self.intervals, "activations", step) else self.timed("activations", step)
         if counts := self.training.trace_counts():
             rows.append((step, NETWORK, "traces", max(counts)))
+        if self.training.settings.devices > 1:
+            rows.append((step, NETWORK, "replica_disagreement", float(self.replica_disagreement())))
         return [*rows, (step, NETWORK, "evaluation_disagreement", self.evaluation_disagreement())]
 
     def evaluation_quantities(self, step: int) -> tuple[str, ...]:
         """What an evaluation at this step writes to layers.csv; activations unless they were just measured."""
         own = () if due(self.intervals, "activations", step) else probes.ACTIVATION_QUANTITIES
-        return ("traces", "evaluation_disagreement", "test_accuracy_tta", *own)
+        return ("traces", "replica_disagreement", "evaluation_disagreement", "test_accuracy_tta", *own)
 
     def evaluation_disagreement(self) -> float:
         """|loss of 500 images evaluated together - the same class by class| / loss.

@@ -7,3 +7,7 @@ class RunError(Exception):
 
 class LogError(Exception):
     """A CSV file that is not what a run writes; the message names the file and the line."""
+
+
+class WorkerError(Exception):
+    """Several processes that cannot train together; the message says which worker, why and what to do."""

@@ -39,7 +39,7 @@ def check_same_data(folder, data) -> None:
 
 def different_environment(config: dict, here: dict) -> str:
     """What decides the last bits and is another here than when the run began, in words; empty if nothing is."""
-    decisive = ("tensorflow", "numpy", "processor", "threads")
+    decisive = ("tensorflow", "numpy", "processor", "threads", "devices")
     return ", ".join(
         f"{name} {config[name]} (now {here[name]})"
         for name in decisive

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from core.run import old_names, schema
 from core.run.errors import RunError
-from core.settings.settings import Settings, shown
+from core.settings.settings import WITHOUT_BATCH_NORM, Settings, shown
 
 CONFIG = "config.json"
 LATEST = "latest"
@@ -179,7 +179,12 @@ def _lock(file) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-MAY_CHANGE = ("data_dir", "keep_checkpoints", "epochs")  # on a resume; everything else would make it another run
+MAY_CHANGE = (
+    "data_dir",
+    "keep_checkpoints",
+    "epochs",
+    "devices",
+)  # on a resume; everything else would make it another run
 
 
 def resumed_settings(folder: Path, invocation) -> Settings:
@@ -205,7 +210,12 @@ def resumed_settings(folder: Path, invocation) -> Settings:
                 f"--{name.replace('_', '-')} {value}: {folder} was started with {getattr(settings, name)}, and a run "
                 "keeps its settings; resume without this option, or start another --run"
             )
-    return dataclasses.replace(settings, **{name: value for name, value in changed.items() if name in MAY_CHANGE})
+    settings = dataclasses.replace(settings, **{name: value for name, value in changed.items() if name in MAY_CHANGE})
+    if settings.network in WITHOUT_BATCH_NORM and settings.micro_batches % settings.devices:
+        settings = dataclasses.replace(settings, micro_batches=settings.devices)  # another order of additions
+    if problems := settings.problems():
+        raise RunError(f"{folder} cannot be resumed so: {problems[0]}")
+    return settings
 
 
 def check_may_continue(folder: Path, settings: Settings, epochs: int) -> None:

@@ -24,6 +24,7 @@ POSITIVE = f"[1, {MOST_STEPS}]"
 CONFIG_FIELDS = {
     "run": (str, ""), "started": (str, ""), "precision": (str, ""), "precision_reason": (str, ""), "device": (str, ""),
     "steps_per_epoch": (int, POSITIVE), "total_steps": (int, POSITIVE), "threads": (int, COUNT),
+    "command": (list, ""), "command[]": (str, ""), "setup_seconds": (float, "[0, 1e30]"),
     "settings": (dict, ""), "data": (dict, ""), "data.title": (str, ""), "data.name": (str, ""),
     "data.fingerprint": (str, ""), "data.train_images": (int, POSITIVE), "data.test_images": (int, POSITIVE),
     "data.class_names": (list, ""), "data.class_names[]": (str, ""),
@@ -116,6 +117,9 @@ def value_problem(field: str, value, level: int) -> str | None:
     elif kind is int:
         whole = isinstance(value, int) and not isinstance(value, bool)
         wanted = "" if whole and inside(value, interval) else in_words(interval, "a whole number")
+    elif kind is float:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        wanted = "" if number and inside(value, interval) else in_words(interval, "a number")
     elif kind and not (isinstance(value, kind) or (value is None and field == "diagnostics")):
         wanted = TYPES[kind]
     elif isinstance(value, str):

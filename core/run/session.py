@@ -2,6 +2,7 @@
 
 import time
 
+from core import replicas
 from core.measure.diagnostics import NETWORK
 from core.run import checkpoints, logs, recovery, run_folder, terminal
 from core.run.tensorboard import Board
@@ -40,8 +41,10 @@ class Session:
         if rows := self.diagnostics.after_step(step, metrics):
             self.recorder.record_measurements(rows)
         # Read once: a signal that comes after this line belongs to the next step.
-        self.stopping = self.stop.signal or (f"--stop-at {self.stop_at}" if step == self.stop_at else None)
-        if self.save_due(step) or step % FLUSH_EVERY == 0 or self.recorder.overdue():
+        self.stopping = self.stop.asked(step) or (f"--stop-at {self.stop_at}" if step == self.stop_at else None)
+        # What several processes do together goes by the step; alone, somebody who watches is not kept waiting.
+        overdue = self.recorder.overdue() and not replicas.connected
+        if self.save_due(step) or step % FLUSH_EVERY == 0 or overdue:
             self.progress.update(step, self.recorder.flush(to_disk=self.save_due(step)))
             if self.recorder.nonfinite_step:  # before anything broken is saved
                 self.log.close()
@@ -105,7 +108,8 @@ class Session:
                 self.folder, self.training.data, self.diagnostics, self.start, seconds, self.evaluation_times
             )
         else:
-            terminal.interrupted(self.folder, self.step, total_steps, self.stopping or "stopped")
+            reason = self.stopping or "stopped"
+            terminal.interrupted(self.folder, self.step, total_steps, reason, workers=bool(replicas.connected))
         return complete or self.step == self.stop_at
 
 

@@ -22,6 +22,10 @@ class StopRequest:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
+    def asked(self, step: int) -> str | None:
+        """The signal to stop at after this step, if one has come."""
+        return self.signal
+
     def note(self, number, frame):
         """The signal handler."""
         if self.signal and number == signal.SIGINT:

@@ -3,15 +3,17 @@
 import contextlib
 import dataclasses
 import os
+import time
 from pathlib import Path
 
 from core import devices, replicas
 from core.data.data_set import statistics_of
 from core.data.loading import load
 from core.measure.diagnostics import Diagnostics, chosen_intervals
-from core.run import logs, recovery, run_folder, terminal
+from core.run import logs, recovery, run_folder, terminal, workers
 from core.run.session import Session, is_evaluated
 from core.run.signals import StopRequest
+from core.settings.settings import shown
 
 
 @contextlib.contextmanager
@@ -21,23 +23,17 @@ def start_session(invocation, prepare, compiled):
     prepare(settings, data, stored) builds the training, compiled(function, signature, eager, **given) compiles a
     probe: the two functions of train_loop.py. Raises RunError, DataError, CheckpointError, LogError or DeviceError.
     """
-    settings, folder = invocation.settings, None
-    if invocation.resume:
-        folder = run_folder.find(invocation.run or None, invocation.runs_dir)
-        settings = run_folder.resumed_settings(folder, invocation)
-    else:
-        run_folder.check_free(invocation.runs_dir, invocation.run)
-    settings = dataclasses.replace(settings, eager=settings.eager or invocation.pdb)
-    settings = dataclasses.replace(
-        settings, kernels=devices.choose_kernels(settings), micro_batches=devices.choose_micro_batches(settings)
-    )
-    devices.configure(settings.threads, settings.micro_batches, settings.devices)
-    device, device_name = devices.choose(settings.device, settings.devices)
-    precision, reason = devices.choose_precision(settings.precision, device)
-    settings = dataclasses.replace(settings, precision=precision)
-    data = load(settings.data, settings.data_dir, settings.holdout, settings.train_images)
-
     with contextlib.ExitStack() as contexts:
+        invocation = contexts.enter_context(workers.joined(invocation))
+        settings, folder = invocation.settings, None
+        if invocation.resume:
+            folder = run_folder.find(invocation.run or None, invocation.runs_dir)
+            settings = run_folder.resumed_settings(folder, invocation)
+        else:
+            run_folder.check_free(invocation.runs_dir, invocation.run)
+        settings, device, device_name, reason = resolved(settings, invocation.pdb)
+        data = load(settings.data, settings.data_dir, settings.holdout, settings.train_images)
+        workers.check_same({"data": f"{data.name} {data.fingerprint}"})
         contexts.enter_context(replicas.placed_on(settings.devices, device))
         if invocation.resume:
             contexts.enter_context(run_folder.held(folder))
@@ -50,13 +46,29 @@ def start_session(invocation, prepare, compiled):
             start, name = 0, run_folder.name_for(invocation.run, settings.recipe, data)
             folder = run_folder.create(invocation.runs_dir, name)
             contexts.enter_context(run_folder.held(folder))
-            write_config(folder, training, diagnostics, compiled, device_name, reason)
+            write_config(folder, training, diagnostics, compiled, device_name, reason, invocation)
             run_folder.point_latest(invocation.runs_dir, name)
-        stop = contexts.enter_context(StopRequest())
+        stop = contexts.enter_context(workers.SharedStop() if replicas.connected else StopRequest())
         terminal.opening(folder, training, device_name, start)
         if note := os.environ.get("GLASSBOX_RUN_FILE"):  # the Makefile asks which run this is, to draw it afterwards
             Path(note).write_text(str(folder))
         yield training, Session(training, folder, diagnostics, stop, start, invocation.stop_at)
+
+
+def resolved(settings, pdb: bool):
+    """(the settings with `auto` replaced, the device for tf.device, its name, the reason for the precision)."""
+    settings = dataclasses.replace(settings, eager=settings.eager or pdb)
+    settings = dataclasses.replace(
+        settings, kernels=devices.choose_kernels(settings), micro_batches=devices.choose_micro_batches(settings)
+    )
+    if replicas.connected:  # the devices are those of all workers
+        device, name = devices.choose(settings.device)
+        name = f"{settings.devices} replicas on several workers, the first on {name}"
+    else:
+        devices.configure(settings.threads, settings.micro_batches, settings.devices)
+        device, name = devices.choose(settings.device, settings.devices)
+    precision, reason = devices.choose_precision(settings.precision, device)
+    return dataclasses.replace(settings, precision=precision), device, name, reason
 
 
 def resume(training, diagnostics, folder) -> int:
@@ -65,7 +77,8 @@ def resume(training, diagnostics, folder) -> int:
     recovery.check_same_data(folder, training.data)
     start = recovery.restore_newest(training, folder)
     logs.check_rows(folder, start)
-    if different := recovery.different_environment(config, devices.environment(training.settings.threads)):
+    here = devices.environment(training.settings.threads) | {"devices": training.settings.devices}
+    if different := recovery.different_environment(config | {"devices": config["settings"]["devices"]}, here):
         terminal.say(f"other last bits from here on: the run was begun with {different}")
     diagnostics.set_intervals(config["diagnostics"]["intervals"])
     # A run that starts again has no row yet; an evaluation that was cut short is repeated.
@@ -75,7 +88,7 @@ def resume(training, diagnostics, folder) -> int:
     return start
 
 
-def write_config(folder, training, diagnostics, compiled, device_name: str, precision_reason: str) -> None:
+def write_config(folder, training, diagnostics, compiled, device_name: str, precision_reason: str, invocation) -> None:
     """Everything that decides the bits of this run, and what a diagnosis needs to know about it."""
     settings, data, batches = training.settings, training.data, training.batches
     costs = None
@@ -85,6 +98,8 @@ def write_config(folder, training, diagnostics, compiled, device_name: str, prec
     used = (batches.images[0].numpy(), batches.labels.numpy(), data.test_images, data.test_labels)
     statistics = statistics_of(*used, len(data.class_names))
     facts = {
+        "command": [text if text.isprintable() else shown(text) for text in invocation.command],
+        "setup_seconds": time.perf_counter() - invocation.began,  # TensorFlow's start, data, network, kernels
         "device": device_name,
         "precision_reason": precision_reason,
         "augmentation": batches.augmentation.__name__,

@@ -11,14 +11,15 @@ from core.data.data_set import DataError
 from core.devices import DeviceError
 from core.run import logs
 from core.run.checkpoints import CheckpointError
-from core.run.run_folder import RunError
+from core.run.errors import RunError, WorkerError
 
-EXPECTED_ERRORS = (DataError, RunError, CheckpointError, logs.LogError, DeviceError)
+EXPECTED_ERRORS = (DataError, RunError, CheckpointError, logs.LogError, DeviceError, WorkerError)
+silent = False  # in a worker that leaves the terminal to worker 0
 
 
 def say(*lines: str) -> None:
     """Print lines at once, above a progress bar if there is one."""
-    for line in lines:
+    for line in () if silent else lines:
         tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
 
@@ -40,7 +41,7 @@ class Progress:
     def __init__(self, start: int, total: int, batch_size: int):
         # Standard error, as usual for a bar; no bar where nobody is looking.
         self.bar = tqdm(
-            total=total, initial=start, unit="step", dynamic_ncols=True, disable=None, smoothing=0.1,
+            total=total, initial=start, unit="step", dynamic_ncols=True, disable=silent or None, smoothing=0.1,
             bar_format="{n_fmt}/{total_fmt} steps |{bar}| {elapsed} < {remaining}{postfix}",
         )  # fmt: skip
         self.step, self.batch_size, self.seconds = start, batch_size, time.perf_counter()
@@ -107,11 +108,12 @@ def augmented_line(data, evaluation) -> None:
     say(f"with test-time augmentation, the mean over six views of each image: accuracy {accuracy}")
 
 
-def interrupted(folder, step: int, total_steps: int, reason: str) -> None:
+def interrupted(folder, step: int, total_steps: int, reason: str, workers: bool = False) -> None:
     """The run was stopped before its end: where it stands, and the command that continues."""
     where = f" --runs-dir {shlex.quote(str(folder.parent))}" if str(folder.parent) != "runs" else ""
     say(
-        f"\n{reason}: stopped after step {step:,} of {total_steps:,}, everything saved. To continue:",
+        f"\n{reason}: stopped after step {step:,} of {total_steps:,}, everything saved. To continue"
+        f"{', start every worker with' if workers else ''}:",
         f"    python train_loop.py --run {shlex.quote(folder.name)} --resume{where}",
     )
 

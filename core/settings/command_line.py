@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import re
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,8 @@ class Invocation:
     stop_at: int  # stop after this step as Ctrl-C would; 0: at the end
     pdb: bool  # open the debugger at the first line of every step
     given: tuple[str, ...]  # the settings named on the command line
+    command: tuple[str, ...] = ()  # the arguments as they were typed
+    began: float = dataclasses.field(default_factory=time.perf_counter)
 
 
 class Parser(argparse.ArgumentParser):
@@ -127,7 +130,8 @@ def parse(arguments: list[str] | None = None) -> Invocation:
     if problems:
         print("\n".join(f"train_loop.py: {p}" for p in dict.fromkeys(problems)), file=sys.stderr)
         raise SystemExit(2)
-    return Invocation(settings, args.run, Path(args.runs_dir), args.resume, stop_at, args.pdb, tuple(given))
+    typed = tuple(sys.argv[1:] if arguments is None else map(str, arguments))
+    return Invocation(settings, args.run, Path(args.runs_dir), args.resume, stop_at, args.pdb, tuple(given), typed)
 
 
 def unknown_options(parser: argparse.ArgumentParser, unknown: list[str]) -> list[str]:

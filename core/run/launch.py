@@ -1,0 +1,166 @@
+"""Start train_loop.py as several processes that train together (core/run/workers.py).
+
+python -m core.run.launch --workers 2 [OPTIONS]     two on this machine; OPTIONS go to train_loop.py
+python -m core.run.launch --hosts A B [OPTIONS]     print the command for each of these machines
+python -m core.run.launch --slurm                   print $TF_CONFIG of this task of a Slurm job
+"""
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from core.run.workers import GRACE, ROOT
+
+PORT = 12345  # of the workers on machines of their own
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of the launcher; what it does not know goes to train_loop.py."""
+    parser = argparse.ArgumentParser(
+        prog="python -m core.run.launch",
+        description="Start train_loop.py as several processes that take every step together. "
+        "All other options go to train_loop.py.",
+        allow_abbrev=False,
+    )
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--workers", type=int, metavar="N", help="start N processes on this machine, 2 to 64")
+    how.add_argument("--hosts", nargs="+", metavar="HOST", help="print the command for each of these machines")
+    how.add_argument("--slurm", action="store_true", help="print $TF_CONFIG for this task of a Slurm job")
+    parser.add_argument("--port", type=int, default=PORT, help=f"with --hosts and --slurm [{PORT}]")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The launcher; returns the exit status of the training."""
+    parser = build_parser()
+    args, options = parser.parse_known_args(arguments)
+    if not 0 < args.port < 65536:
+        parser.exit(2, f"{parser.prog}: --port {args.port}: expected 1 to 65535\n")
+    if args.hosts:
+        print(commands([host if ":" in host else f"{host}:{args.port}" for host in args.hosts], options))
+        return 0
+    if args.slurm:
+        print(slurm_config(args.port))
+        return 0
+    if not 2 <= args.workers <= 64:
+        parser.exit(2, f"{parser.prog}: --workers {args.workers}: expected a whole number, 2 to 64\n")
+    return launch(args.workers, options)
+
+
+def tf_config(addresses: list[str], index: int) -> str:
+    """$TF_CONFIG of one worker."""
+    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
+
+
+def commands(addresses: list[str], options: list[str]) -> str:
+    """What to type on each machine, in the folder of this project."""
+    lines = []
+    for index, address in enumerate(addresses):
+        config = shlex.quote(tf_config(addresses, index))
+        lines += [
+            f"# on {address.rpartition(':')[0]}",
+            f"TF_CONFIG={config} {shlex.join(['python', 'train_loop.py', *options])}",
+        ]
+    return "\n".join(lines)
+
+
+def slurm_config(port: int) -> str:
+    """$TF_CONFIG of this task, from what Slurm tells it. Exits with one line outside of a job."""
+    from core.devices import import_tensorflow
+
+    tf = import_tensorflow()
+    try:
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            jobs={"worker": int(os.environ["SLURM_NTASKS"])},
+            port_base=port,
+            gpus_per_node=1,
+            gpus_per_task=1,
+            auto_set_gpu=False,
+        )
+        addresses = resolver.cluster_spec().as_dict()["worker"]
+        return tf_config(addresses, resolver.get_task_info()[1])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise SystemExit(
+            f"python -m core.run.launch --slurm: not a task of a Slurm job ({error}); start it with srun"
+        ) from None
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on which nothing listens now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def launch(count: int, options: list[str]) -> int:
+    """Train with `count` processes on this machine, the threads divided among them, and show what worker 0 prints.
+
+    When one ends before its time the others are ended too. Returns the exit status of worker 0, or 1.
+    """
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
+    if not any(option.startswith("--threads") for option in options):
+        options = [*options, "--threads", str(max((os.cpu_count() or 1) // count, 1))]
+    workers, errors = [], [tempfile.TemporaryFile() for _ in range(count)]
+    for index in range(count):
+        environment = os.environ | {"TF_CONFIG": tf_config(addresses, index)}
+        quiet = {}
+        if index:
+            environment.pop("GLASSBOX_RUN_FILE", None)
+            quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors[index]}
+        workers.append(subprocess.Popen([sys.executable, ROOT / "train_loop.py", *options], env=environment, **quiet))
+    # Ctrl-C reaches the workers by themselves: they belong to the same terminal.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: [worker.send_signal(number) for worker in workers])
+    first = first_failure(workers)
+    ended = end_all(workers)
+    if first is not None:
+        errors[first].seek(0)
+        sys.stderr.write(errors[first].read().decode(errors="replace"))
+        if workers[first].returncode < 0:
+            name = signal.Signals(-workers[first].returncode).name
+            print(
+                f"worker {first} at {addresses[first]} was ended by {name}; what was saved before is undamaged, "
+                "see --resume", file=sys.stderr,
+            )  # fmt: skip
+    return workers[0].returncode if ended and workers[0].returncode >= 0 else 1
+
+
+def first_failure(workers: list[subprocess.Popen]) -> int | None:
+    """Wait until all have ended well (None), or until one has failed: its index."""
+    while True:
+        states = [worker.poll() for worker in workers]
+        if failed := [i for i, state in enumerate(states) if state]:
+            return failed[0]
+        if None not in states:
+            return None
+        if states[0] == 0:  # complete: the others have nothing to wait for
+            return None
+        time.sleep(0.05)
+
+
+def end_all(workers: list[subprocess.Popen]) -> bool:
+    """Give the rest GRACE seconds to notice, then end them. Returns whether none had to be ended."""
+    deadline = time.monotonic() + GRACE
+    while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    late = [worker for worker in workers if worker.poll() is None]
+    for worker in late:
+        worker.kill()
+        worker.wait()
+    return not late
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""Several processes: who they are, what they refuse, how long they wait; and the same bytes as several devices."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tensorflow as tf
+from runner import EXACT_FILES, PROJECT, SMALL, run, train
+
+from core import replicas
+from core.run import checkpoints, launch, run_folder, watchdog, workers
+from core.run.errors import WorkerError
+from core.settings.command_line import parse
+
+ADDRESSES = ["10.0.0.1:12345", "10.0.0.2:12345"]
+
+
+def test_the_environment_says_who_they_are(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", launch.tf_config(ADDRESSES, 1))
+    assert workers.from_environment() == workers.Cluster(tuple(ADDRESSES), 1)
+    for alone in ("", launch.tf_config(ADDRESSES[:1], 0), "{}"):
+        monkeypatch.setenv("TF_CONFIG", alone)
+        assert workers.from_environment() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "worker", "[1]", "[" * 3000, launch.tf_config(ADDRESSES, 2), launch.tf_config(ADDRESSES, -1),
+        launch.tf_config(["a", "b"], 0), launch.tf_config(["a:0", "b:1"], 0), launch.tf_config([1, 2], 0),
+        launch.tf_config(ADDRESSES, "0"), launch.tf_config(ADDRESSES, 0).replace('"type": "worker"', '"type": "chief"'),
+        launch.tf_config(ADDRESSES, 0).replace('"cluster": {', '"cluster": {"ps": ["c:1"], '),
+    ],
+)  # fmt: skip
+def test_what_is_no_description_of_workers_is_refused_in_one_line(text, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(WorkerError, match=r"^\$TF_CONFIG .*: expected .*core.run.launch --hosts A B` prints it$"):
+        workers.from_environment()
+
+
+def test_one_process_by_itself_is_left_as_it_is(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    invocation = parse(["--recipe", "debug"])
+    with workers.joined(invocation) as same:
+        assert same is invocation
+    workers.check_same({"data": "anything"})
+
+
+@pytest.mark.parametrize(
+    ("args", "message"), [(("--pdb",), "--pdb: the debugger"), (("--diagnostics-budget", "2"), "--diagnostics-budget:")]
+)
+def test_what_one_process_alone_can_do_is_refused(args, message):
+    with pytest.raises(WorkerError, match=f"^{message}"):
+        workers.check_options(parse(["--recipe", "debug", *args]))
+
+
+def exchange_with(monkeypatch, *others):
+    """Let the other workers of this one, which is worker 0, send these messages."""
+    monkeypatch.setattr(replicas, "connected", tf.distribute.get_strategy())
+    monkeypatch.setattr(replicas, "exchanged", lambda message: [message, *others])
+
+
+def test_workers_that_were_started_differently_are_named(monkeypatch):
+    mine = workers.started_with(parse(["--recipe", "debug"]))
+    theirs = workers.started_with(parse(["--recipe", "debug", "--learning-rate", "0.5"]))
+    exchange_with(monkeypatch, json.dumps(mine).encode(), json.dumps(theirs).encode())
+    with pytest.raises(WorkerError, match=r"^worker 0 has --learning-rate 0.01, worker 2 has 0.5: expected the same"):
+        workers.check_same(mine)
+    exchange_with(monkeypatch, json.dumps(mine).encode())
+    workers.check_same(mine)
+    own = workers.started_with(parse(["--recipe", "debug", "--threads", "3", "--data-dir", "/elsewhere"]))
+    assert own == mine
+
+
+def test_a_changed_program_is_noticed(tmp_path, monkeypatch):
+    before = workers.program_fingerprint()
+    for name in ("core", "train_loop.py"):
+        copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy
+        copy(PROJECT / name, tmp_path / name)
+    monkeypatch.setattr(workers, "ROOT", tmp_path)
+    assert workers.program_fingerprint() == before
+    with open(tmp_path / "core" / "losses.py", "a") as file:
+        file.write("\n")
+    assert workers.program_fingerprint() != before
+
+
+def test_a_signal_to_any_worker_stops_all_after_the_same_step(monkeypatch):
+    exchange_with(monkeypatch, b"")
+    with workers.SharedStop() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert [stop.asked(step) for step in (7, 8, 9)] == [None] * 3
+        assert stop.asked(10) == stop.signal == "SIGTERM"
+    exchange_with(monkeypatch, b"Ctrl-C")
+    with workers.SharedStop() as stop:
+        assert (stop.asked(19), stop.asked(20), stop.asked(21)) == (None, "Ctrl-C", "Ctrl-C")
+    exchange_with(monkeypatch, b"")
+    with workers.SharedStop() as stop:
+        assert stop.asked(10) is None
+
+
+def test_packing_loses_nothing():
+    contents = {"precision": b"float32", "run/steps.csv": b"", "run/checkpoints/step-00000020/tensors.npz": b"\0\1\2\0"}
+    assert workers.unpacked(workers.packed(contents)) == contents
+
+
+def test_messages_of_one_process_come_back():
+    with replicas.placed_on(2, "/CPU:0"):
+        assert replicas.exchanged(b"hello\0") == [b"hello\0"] * 2
+        assert replicas.from_first(b"seven b") == b"seven b"
+        assert replicas.exchanged(b"") == [b"", b""] and replicas.from_first(b"") == b""
+        assert replicas.in_all() == 2
+
+
+def test_replicas_that_differ_are_measured():
+    with replicas.placed_on(2, "/CPU:0"):
+        variables = [tf.Variable([1.0, 2.0]), tf.Variable([3, 4])]
+        measure = replicas.on_every_replica(replicas.disagreement, variables)
+        assert float(measure()) == 0
+        variables[0].values[1].assign([1.0, 2.5])
+        assert float(measure()) == 0.5
+
+
+WAITING = """
+import os, subprocess, sys, time
+subprocess.Popen([sys.executable, "-m", "core.run.watchdog", str(os.getpid()), "1", *sys.argv[1:]])
+time.sleep(60)
+"""
+
+
+def test_who_waits_in_vain_is_told_and_ended():
+    free = [f"127.0.0.1:{port}" for port in launch.free_ports(2)]
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", WAITING, *free], capture_output=True, text=True, timeout=40, cwd=PROJECT
+    )
+    assert done.returncode == -signal.SIGKILL and time.monotonic() - began < 30
+    missing = f"worker 0 at {free[0]} and worker 1 at {free[1]}"
+    assert done.stderr.splitlines() == [
+        f"waiting for {missing}",
+        f"train_loop.py: {missing} did not come within 1 s; start every worker, all with the same addresses",
+    ]
+
+
+def test_who_answers_is_not_missing():
+    with launch.socket.create_server(("127.0.0.1", 0)) as server:
+        here = f"127.0.0.1:{server.getsockname()[1]}"
+        gone = f"127.0.0.1:{launch.free_ports(1)[0]}"
+        assert watchdog.missing([here, gone]) == f"worker 1 at {gone}"
+        assert watchdog.missing([here]) == "another worker"
+
+
+def test_what_tensorflow_says_while_connecting_is_one_line():
+    def connect():
+        raise RuntimeError("no such host\nand a trace")
+
+    with pytest.raises(WorkerError, match=r"^cannot connect with the other workers: no such host$"):
+        workers.wait_for_all(workers.Cluster(tuple(ADDRESSES), 0), connect)
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_DFL
+
+
+def test_the_commands_for_several_machines(capsys):
+    assert launch.main(["--hosts", "a", "b:77", "--recipe", "minute", "--run", "it"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[::2] == ["# on a", "# on b"]
+    for index, line in enumerate(lines[1::2]):
+        config, _, command = line.removeprefix("TF_CONFIG='").partition("' ")
+        assert json.loads(config)["cluster"] == {"worker": ["a:12345", "b:77"]}
+        assert json.loads(config)["task"] == {"type": "worker", "index": index}
+        assert command == "python train_loop.py --recipe minute --run it"
+
+
+def test_slurm_says_who_they_are(monkeypatch, capsys):
+    job = {"NTASKS": "2", "STEP_NODELIST": "node[1-2]", "STEP_TASKS_PER_NODE": "1(x2)", "STEP_NUM_TASKS": "2"}
+    for name, value in (job | {"PROCID": "1"}).items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert launch.main(["--slurm", "--port", "5000"]) == 0
+    assert capsys.readouterr().out.strip() == launch.tf_config(["node1:5000", "node2:5000"], 1)
+    monkeypatch.delenv("SLURM_NTASKS")
+    with pytest.raises(SystemExit, match="not a task of a Slurm job"):
+        launch.main(["--slurm"])
+
+
+@pytest.mark.parametrize(
+    "args", [("--workers", "1"), ("--workers", "65"), ("--workers", "x"), (), ("--hosts", "a", "--port", "0")]
+)
+def test_a_mistake_at_the_launcher_is_told(args, capsys):
+    with pytest.raises(SystemExit) as left:
+        launch.main(list(args))
+    assert left.value.code == 2 and "Traceback" not in capsys.readouterr().err
+
+
+def processes(*codes) -> list[subprocess.Popen]:
+    return [subprocess.Popen([sys.executable, "-c", f"import sys, time; {code}"]) for code in codes]
+
+
+def test_when_one_ends_the_others_are_ended(monkeypatch):
+    monkeypatch.setattr(launch, "GRACE", 0.5)
+    started = processes("time.sleep(60)", "sys.exit(3)")
+    assert launch.first_failure(started) == 1 and not launch.end_all(started)
+    assert [process.returncode for process in started] == [-signal.SIGKILL, 3]
+    started = processes("pass", "pass")
+    assert launch.first_failure(started) is None and launch.end_all(started)
+
+
+TWO = ("--micro-batches", 2, "--steps", 30, "--checkpoint-every", 10)
+
+
+@pytest.fixture(scope="module")
+def two_devices(tmp_path_factory):
+    """The run that two devices of one process make."""
+    folder = tmp_path_factory.mktemp("devices")
+    train(folder, "run", *TWO, "--devices", 2)
+    return folder / "run"
+
+
+def launched(folder, *args) -> subprocess.Popen:
+    """Two workers of this run."""
+    command = [
+        sys.executable,
+        "-m",
+        "core.run.launch",
+        "--workers",
+        "2",
+        *SMALL,
+        "--batch-size",
+        "500",
+        *map(str, args),
+    ]
+    return subprocess.Popen(
+        [*command, "--runs-dir", str(folder), "--run", "run"], cwd=PROJECT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def assert_same_run(found, expected):
+    for name in EXACT_FILES:
+        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+    tensors, wanted = checkpoints.newest(found).tensors, checkpoints.newest(expected).tensors
+    assert list(tensors) == list(wanted)
+    for name in tensors:
+        assert tensors[name].tobytes() == wanted[name].tobytes(), name
+
+
+def test_two_processes_write_the_bytes_of_two_devices(two_devices, tmp_path):
+    process = launched(tmp_path, *TWO)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0 and "Traceback" not in err, out + err
+    assert "2 replicas on several workers" in out
+    assert_same_run(tmp_path / "run", two_devices)
+    assert run_folder.read_config(tmp_path / "run")["settings"]["devices"] == 2
+
+
+def test_a_killed_worker_costs_time_and_nothing_else(two_devices, tmp_path):
+    process = launched(tmp_path, *TWO)
+    deadline = time.monotonic() + 200
+    while not checkpoints.newest_first(tmp_path / "run") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    os.kill(max(map(int, children)), signal.SIGKILL)  # started last: worker 1
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 1 and "Traceback" not in err, out + err
+    assert "is gone or silent" in err and "worker 1" in err and "SIGKILL" in err
+    run(
+        "train_loop.py", "--runs-dir", tmp_path, "--run", "run", "--resume", "--devices", 2
+    )  # one process takes the place of the two
+    assert_same_run(tmp_path / "run", two_devices)
+
+
+def test_a_run_goes_on_with_another_number_of_devices_where_the_mathematics_stays(two_devices, tmp_path, capsys):
+    settings = dataclasses.replace(parse(["--recipe", "classic", "--devices", "2"]).settings, micro_batches=2)
+    shutil.copytree(two_devices, tmp_path / "run")
+    for devices in (1, 2):
+        resumed = run_folder.resumed_settings(tmp_path / "run", parse(["--resume", "--devices", str(devices)]))
+        assert (resumed.devices, resumed.micro_batches) == (devices, 2)
+    with pytest.raises(run_folder.RunError, match="--devices 4: expected a number that divides --micro-batches 2"):
+        run_folder.resumed_settings(tmp_path / "run", parse(["--resume", "--devices", "4"]))
+    config = run_folder.read_config(tmp_path / "run")
+    config["settings"] |= {"network": "classic", "recipe": settings.recipe}  # without batch norm
+    run_folder.write_config(tmp_path / "run", config)
+    resumed = run_folder.resumed_settings(tmp_path / "run", parse(["--resume", "--devices", "4"]))
+    assert (resumed.devices, resumed.micro_batches) == (4, 4)
