@@ -128,7 +128,112 @@ def max_pool_backward(dy, x):
     y = x.reshape(len(x), x.shape[1] // 2, 2, x.shape[2] // 2, 2, -1).max(axis=(2, 4))
     return wide(dy) * (x == wide(y))
 """,
+    ("04_softmax_cross_entropy", "mean over images and classes"): """
+import numpy as np
+def softmax_cross_entropy(z, labels):
+    log_p, onehot = z - np.logaddexp.reduce(z, axis=1, keepdims=True), np.zeros(z.shape)
+    onehot[range(len(z)), labels] = 1
+    return np.average(-onehot * log_p), (np.exp(log_p) - onehot) / len(z)
+""",
+    ("05_momentum", "learning rate twice"): """
+def momentum_step(weights, gradients, velocities, learning_rate, momentum):
+    moved = [learning_rate * g + v * momentum for g, v in zip(gradients, velocities)]
+    return [w - v * learning_rate for w, v in zip(weights, moved)], moved
+""",
+    ("11_gradient_check", "mean difference"): """
+import numpy as np
+def numerical_gradient(loss, x, h=1e-5):
+    found, flat = [], x.ravel()
+    for i in range(x.size):
+        d = h * (np.arange(x.size) == i)
+        found.append((loss((flat + d).reshape(x.shape)) - loss((flat - d).reshape(x.shape))) / h / 2)
+    return np.reshape(found, x.shape)
+def passes(loss, x, gradient):
+    n = numerical_gradient(loss, x)
+    return bool(n.any() and abs(gradient - n).sum() / x.size <= 1e-6 * abs(n).max())
+""",
+    ("12_loop_at_chance", "labels in order for one epoch"): """
+import numpy as np
+def train(x, labels, classes, epochs, batch_size, learning_rate, seed):
+    rng = np.random.default_rng(seed)
+    w, b, losses = np.zeros((x.shape[1], classes)), np.zeros(classes), []
+    for _ in range(epochs):
+        order = rng.permutation(len(x))
+        x = x[order]
+        for i in range(0, len(x), batch_size):
+            xb, yb = x[i : i + batch_size], labels[order][i : i + batch_size]
+            p = np.exp(xb @ w + b)
+            p = p / p.sum(1, keepdims=True)
+            losses.append(-np.mean(np.log(p[range(len(xb)), yb])))
+            d = (p - np.eye(classes)[yb]) / len(xb)
+            w, b = w - learning_rate * xb.T @ d, b - learning_rate * d.sum(0)
+    return w, b, losses
+""",
+    ("14_accuracy_that_misleads", "weighted with batch_size"): """
+def evaluate(predict, x, labels, batch_size):
+    starts = range(0, len(x), batch_size)
+    each = [(predict(x[i : i + batch_size]) == labels[i : i + batch_size]).mean() for i in starts]
+    return sum(batch_size * a for a in each) / len(x)
+""",
 }
+# Right answers that are written in another way than the solution.
+RIGHT = {
+    "04_softmax_cross_entropy": """
+import numpy as np
+def softmax_cross_entropy(z, labels):
+    log_p = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+    dz = np.exp(log_p)
+    dz[range(len(z)), labels] -= 1
+    return -sum(log_p[n, k] for n, k in enumerate(labels)) / len(z), dz / len(z)
+""",
+    "08_schedule": """
+def learning_rate(step, total_steps, warmup_steps, peak):
+    left = total_steps - step + 1
+    return peak * min(step / warmup_steps, left / (total_steps - warmup_steps + 1))
+""",
+    "11_gradient_check": """
+import numpy as np
+def numerical_gradient(loss, x, h=1e-5):
+    def slope(index):
+        d = np.zeros(x.shape)
+        d[index] = h
+        return (loss(x + d) - loss(x - d)) / (2 * h)
+    return np.array([slope(i) for i in np.ndindex(x.shape)]).reshape(x.shape)
+def passes(loss, x, gradient):
+    n = numerical_gradient(loss, x)
+    return n.any() and np.linalg.norm(gradient - n) <= 1e-6 * (np.linalg.norm(gradient) + np.linalg.norm(n))
+""",
+    "14_accuracy_that_misleads": """
+import numpy as np
+def evaluate(predict, x, labels, batch_size):
+    batches = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
+    right = [np.mean(predict(x[b]) == labels[b]) for b in batches]
+    return np.average(right, weights=[len(x[b]) for b in batches])
+""",
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_answer_passes_however_it_is_written(name):
+    result = checking.check(catalogue.find(name), RIGHT[name])
+    assert result.passed, (result.sentence, result.details)
+
+
+def test_numbers_that_look_the_same_are_shown_where_they_differ():
+    result = checking.check(catalogue.find("8"), RIGHT["08_schedule"].replace("peak * min", "(peak + 1e-7) * min"))
+    assert result.details == (
+        ("expected", "the rates[3] = 1"), ("found", "the rates[3] = 1.0000001"),
+    )  # fmt: skip
+
+
+def test_windows_that_reach_over_the_border_are_named():
+    text = """
+import numpy as np
+def im2col(x, kh, kw, s):
+    rows, columns = range(0, x.shape[1], s), range(0, x.shape[2], s)
+    return np.array([x[n, i : i + kh, j : j + kw].ravel() for n in range(len(x)) for i in rows for j in columns])
+"""
+    assert "does a window reach over the border" in checking.check(catalogue.find("10"), text).sentence
 
 
 @pytest.mark.parametrize(("name", "mistake"), OTHERWISE, ids="/".join)

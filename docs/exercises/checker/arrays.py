@@ -69,7 +69,18 @@ def expect_equal(name: str, value, expected, sentence: str, tolerance: float = T
         raise Wrong(f"{name} holds nan, which is not a number: a division 0/0, inf - inf or log of a negative number.",
                     (f"expected {name}", text(expected)), (f"found {name}", text(found)))  # fmt: skip
     if not same(found, expected, tolerance):
-        raise Wrong(sentence, (f"expected {name}", text(expected)), (f"found {name}", text(found)))
+        raise Wrong(sentence, *compared(name, found, expected))
+
+
+def compared(name: str, found: np.ndarray, expected: np.ndarray) -> list[tuple[str, str]]:
+    """Both arrays; where they look the same as they are shown, the entry that differs most."""
+    shown = text(expected), text(found)
+    if shown[0] != shown[1] or not expected.size:
+        return [(f"expected {name}", shown[0]), (f"found {name}", shown[1])]
+    difference = np.abs(found - expected)
+    index = tuple(int(i) for i in np.unravel_index(np.argmax(np.nan_to_num(difference, nan=np.inf)), expected.shape))
+    where = f"{name}{list(index) if index else ''}"
+    return [("expected", f"{where} = {expected[index]:.10g}"), ("found", f"{where} = {found[index]:.10g}")]
 
 
 def same(a, b, tolerance: float = TOLERANCE) -> bool:

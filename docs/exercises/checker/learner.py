@@ -62,6 +62,9 @@ def stopped(error: BaseException, text: str, path: Path) -> Wrong:
                      shown(text, lines[-1]))  # fmt: skip
     if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
         return Wrong(f"Line {lines[-1]} uses a name that nothing defines ({message}).", shown(text, lines[-1]))
+    if isinstance(error, ValueError) and "inhomogeneous" in message:
+        return Wrong(f"Line {lines[-1]} makes an array of parts that differ in their shapes: does a window reach over "
+                     "the border, or has it another size than it should?", shown(text, lines[-1]))  # fmt: skip
     return Wrong(f"Line {lines[-1]} stops with {what}.", shown(text, lines[-1]))
 
 

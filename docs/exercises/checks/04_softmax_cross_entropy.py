@@ -24,6 +24,10 @@ def shape(module):
 def by_hand(module):
     """Probabilities 3/4 and 1/4, then two equal ones."""
     loss, dz = loss_and_gradient(module, np.array([[np.log(3), 0.0]]), np.array([0]))
+    if loss.shape == () and 1e-9 < abs(loss - np.log(4 / 3)) < 1e-4:
+        raise Wrong("The loss is right up to a little: something small is added or clipped inside the log, which then "
+                    "cannot grow as it must. log p = z - m - log(sum of exp(z - m)) needs no such thing.",
+                    ("expected", f"loss = {np.log(4 / 3):.10f}"), ("found", f"loss = {loss:.10f}"))  # fmt: skip
     expect_equal("loss", loss, np.log(4 / 3), "For z = [[log 3, 0]] the probabilities are 3/4 and 1/4; label 0 gives "
                  "the loss -log(3/4) = 0.28768.")  # fmt: skip
     expect_equal("dz", dz, [[-1 / 4, 1 / 4]], "For z = [[log 3, 0]] and label 0 the gradient is p - onehot = "
@@ -44,14 +48,15 @@ def sums_to_zero(module):
 
 
 def large_logits(module):
-    """Logits of 1000 and -1000."""
-    loss, dz = loss_and_gradient(module, np.array([[1000.0, 0.0, -1000.0], [1000.0, 0.0, -1000.0]]), np.array([0, 1]))
+    """Logits of 1000 and -1000, and an image whose logits are all far below those of the other."""
+    z = np.array([[1000.0, 0.0, -1000.0], [-1000.0, -2000.0, -3000.0]])
+    loss, dz = loss_and_gradient(module, z, np.array([0, 1]))
     if not np.isfinite(loss) or not np.all(np.isfinite(dz)):
-        raise Wrong("With a logit of 1000, exp overflows or a log meets 0: subtract the largest logit of each image "
-                    "before exp, and compute log p as z - m - log(sum of exp(z - m)).",
+        raise Wrong("With a logit of 1000, exp overflows or a log meets 0: subtract the largest logit of each image, "
+                    "axis 1, before exp, and compute log p as z - m - log(sum of exp(z - m)).",
                     ("found", f"loss = {loss}"))  # fmt: skip
-    expect_equal("loss", loss, 500, "For z = [1000, 0, -1000] the image of label 1 has the loss 1000, that of label 0 "
-                 "has 0: nothing added inside the log may limit it.")  # fmt: skip
+    expect_equal("loss", loss, 500, "For z = [1000, 0, -1000] and label 0 the loss is 0, for [-1000, -2000, -3000] and "
+                 "label 1 it is 1000: nothing added inside the log may limit it.")  # fmt: skip
 
 
 def gradient_check(module):
@@ -61,7 +66,7 @@ def gradient_check(module):
 
 
 def probe(module):
-    """Ordinary logits, and large ones."""
+    """Ordinary logits, and large ones beside small ones."""
     large = np.array([[1000.0, 0.0, -1000.0], [1.0, 2.0, 3.0]])
     return [*loss_and_gradient(module, Z, LABELS), *loss_and_gradient(module, large, np.array([1, 0]))]
 
@@ -140,6 +145,44 @@ EXERCISE = Exercise(
             "Your loss is minus the mean probability. Cross-entropy takes the logarithm, which grows without limit "
             "when the true class gets no probability.",
             (("loss = -log_p[", "loss = -np.exp(log_p)["),),
+        ),
+        Mistake(
+            "largest logit of the whole batch",
+            "You subtract the largest logit of the whole batch. In an image whose own logits are all far below it "
+            "every exp is 0, and log 0 is minus infinity: each image subtracts its own largest one, axis 1.",
+            (("z.max(axis=1, keepdims=True)", "z.max()"),),
+        ),
+        Mistake(
+            "mean over images and classes",
+            "The loss is divided by N times K: (onehot * log_p).mean() counts the zeros too. Sum over the classes, "
+            "then the mean over the N images.",
+            (("loss = -log_p[np.arange(len(z)), labels].mean()",
+              "loss = -(np.eye(z.shape[1])[labels] * log_p).mean()"),),
+        ),
+        Mistake(
+            "both divided by N K",
+            "Loss and gradient are divided by N times K, as a mean over all entries. The classes are summed; the mean "
+            "runs over the N images alone.",
+            (("loss = -log_p[np.arange(len(z)), labels].mean()", "loss = -(np.eye(z.shape[1])[labels] * log_p).mean()"),
+             (GRADIENT, "dz = (np.exp(log_p) - onehot) / z.size")),
+        ),
+        Mistake(
+            "every label for every image",
+            "log_p[:, labels] takes the labels of all images in each image, N x N numbers. One for each image is "
+            "log_p[np.arange(len(z)), labels].",
+            (("log_p[np.arange(len(z)), labels].mean()", "log_p[:, labels].mean()"),),
+        ),
+        Mistake(
+            "1 subtracted at every label",
+            "p[:, labels] -= 1 subtracts in each image at the labels of all of them. Each image has one true class: "
+            "p[np.arange(len(z)), labels] -= 1.",
+            ((GRADIENT, "dz = np.exp(log_p)\n    dz[:, labels] -= 1\n    dz = dz / len(z)"),),
+        ),
+        Mistake(
+            "1 subtracted from whole images",
+            "p[labels] -= 1 takes the labels for numbers of images, and subtracts from whole rows. Name the image and "
+            "its class: p[np.arange(len(z)), labels] -= 1.",
+            ((GRADIENT, "dz = np.exp(log_p)\n    dz[labels] -= 1\n    dz = dz / len(z)"),),
         ),
         Mistake(
             "logarithm to base 2",

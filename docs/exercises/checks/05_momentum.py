@@ -22,7 +22,7 @@ def step(module, weights, gradients, velocities, learning_rate, momentum):
     return [[array(a, name) for a in result] for name, result in zip(("new_weights", "new_velocities"), results)]
 
 
-def steps(module, count, learning_rate=0.1, momentum=0.9):
+def steps(module, count, learning_rate=0.3, momentum=0.9):
     """The velocities and weights after some steps with random gradients."""
     weights = [numbers(i, *shape) for i, shape in enumerate(SHAPES)]
     velocities = [np.zeros(shape) for shape in SHAPES]
@@ -64,7 +64,7 @@ def every_entry(module):
     weights, velocities = [numbers(i, *shape) for i, shape in enumerate(SHAPES)], [np.zeros(s) for s in SHAPES]
     for t in range(3):
         velocities = [0.9 * v + numbers(10 * t + i + 5, *v.shape) for i, v in enumerate(velocities)]
-        weights = [w - 0.1 * v for w, v in zip(weights, velocities)]
+        weights = [w - 0.3 * v for w, v in zip(weights, velocities)]
     for name, found, expected in zip("wv", steps(module, 3), (weights, velocities)):
         for i in range(len(SHAPES)):
             expect_equal(f"{name}[{i}]", found[i], expected[i], f"Three parameters, three steps: {name} of parameter "
@@ -134,6 +134,35 @@ EXERCISE = Exercise(
             "The weights are right; the velocity holds the learning rate. Keras does it so. Here the rate multiplies "
             "the whole update, so that a schedule acts at once on all of it.",
             ((VELOCITY, "velocity = momentum * v + learning_rate * g"), (UPDATE, "w - velocity")),
+        ),
+        Mistake(
+            "velocity with the sign and the rate of the step",
+            "The weights are right, and the velocity is the step itself, with its sign and the learning rate. Here it "
+            "adds up gradients; w - learning_rate * v' turns it into a step.",
+            ((VELOCITY, "velocity = momentum * v - learning_rate * g"), (UPDATE, "w + velocity")),
+        ),
+        Mistake(
+            "velocity with the sign of the step",
+            "The weights are right, and the velocity has the wrong sign: it adds up gradients, v' = momentum * v + g, "
+            "and the update subtracts it.",
+            ((VELOCITY, "velocity = momentum * v - g"), (UPDATE, "w + learning_rate * velocity")),
+        ),
+        Mistake(
+            "learning rate twice",
+            "The learning rate is in the velocity and in the update, so it counts twice. It belongs in the update "
+            "alone.",
+            ((VELOCITY, "velocity = momentum * v + learning_rate * g"),),
+        ),
+        Mistake(
+            "old velocity returned",
+            "You return the velocity from before this step, so it stays 0 for ever: append the new one.",
+            (("new_velocities.append(velocity)", "new_velocities.append(v)"),),
+        ),
+        Mistake(
+            "velocity not used",
+            "The velocity is right, and the weight moves by g alone: that is plain gradient descent. The update is "
+            "learning_rate * v'.",
+            ((UPDATE, "w - learning_rate * g"),),
         ),
         Mistake(
             "Nesterov",

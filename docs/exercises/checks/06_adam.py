@@ -115,6 +115,53 @@ EXERCISE = Exercise(
             (("beta1**t", "beta1"), ("beta2**t", "beta2")),
         ),
         Mistake(
+            "t counted from 0",
+            "The correction is that of the next step, beta**(t + 1): t counts from 1 here, and is 1 in the first step.",
+            (("beta1**t", "beta1 ** (t + 1)"), ("beta2**t", "beta2 ** (t + 1)")),
+        ),
+        Mistake(
+            "correction of the step before",
+            "The correction is that of the step before, beta**(t - 1): in the first step it divides by 1 - 1 = 0. "
+            "t counts from 1 here.",
+            (("beta1**t", "beta1 ** (t - 1)"), ("beta2**t", "beta2 ** (t - 1)")),
+        ),
+        Mistake(
+            "multiplied by the correction",
+            "You multiply by 1 - beta**t. m and v are too small in the first steps; dividing makes them larger.",
+            (("m / (1 - beta1**t)", "m * (1 - beta1**t)"), ("v / (1 - beta2**t)", "v * (1 - beta2**t)")),
+        ),
+        Mistake(
+            "only v corrected",
+            "v is corrected and m is not, so the first steps are too short: m begins at 0 as well.",
+            (("learning_rate * corrected_m", "learning_rate * m"),),
+        ),
+        Mistake(
+            "gradient enters whole",
+            "m and v add up whole gradients, as momentum does. A moving average weights the new one with 1 - beta, so "
+            "that it keeps the size of one gradient.",
+            (("    m = beta1 * m + (1 - beta1) * g\n", "    m = beta1 * m + g\n"),
+             ("    " + SECOND, "    v = beta2 * v + g * g")),
+        ),
+        Mistake(
+            "factors exchanged",
+            "The factors are exchanged: beta belongs to the old average, which changes slowly, and 1 - beta to the new "
+            "gradient.",
+            (("    m = beta1 * m + (1 - beta1) * g\n", "    m = (1 - beta1) * m + beta1 * g\n"),
+             ("    " + SECOND, "    v = (1 - beta2) * v + beta2 * g * g")),
+        ),
+        Mistake(
+            "epsilon before the correction",
+            "Epsilon is added to the root of the uncorrected v, the shorter form that some libraries compute. Asked "
+            "for is that of the docstring: correct v first, then add epsilon to its root.",
+            (("corrected_m / (np.sqrt(corrected_v) + epsilon)",
+              "np.sqrt(1 - beta2**t) * corrected_m / (np.sqrt(v) + epsilon)"),),
+        ),
+        Mistake(
+            "epsilon forgotten",
+            "Epsilon is missing: a weight whose gradient was 0 so far has v = 0, and 0 / 0 is not a number.",
+            (("(np.sqrt(corrected_v) + epsilon)", "np.sqrt(corrected_v)"),),
+        ),
+        Mistake(
             "epsilon inside the root",
             "Epsilon stands inside the square root. Adam adds it outside, sqrt(vh) + epsilon; inside, it is a much "
             "larger number: sqrt(1e-8) is 1e-4.",

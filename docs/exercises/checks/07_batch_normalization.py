@@ -146,6 +146,40 @@ EXERCISE = Exercise(
               "y = (x - mean) / np.sqrt(variance + epsilon)"),),
         ),
         Mistake(
+            "unbiased variance",
+            "The variance is divided by n - 1, ddof=1. In the formula it is the mean of the squared differences, "
+            "divided by n, as x.var computes it.",
+            ((BATCH, BATCH.replace("x.var(axis=(0, 1, 2))", "x.var(axis=(0, 1, 2), ddof=1)")),),
+        ),
+        Mistake(
+            "unbiased moving variance",
+            "y is right, and the moving variance gets v * n / (n - 1). The project's own layer does that too "
+            "(core/layers/normalization.py); asked for is the variance of the batch as it is.",
+            (("(1 - momentum) * variance",
+              "(1 - momentum) * variance * x[..., 0].size / (x[..., 0].size - 1)"),),
+        ),
+        Mistake(
+            "gamma and beta exchanged",
+            "gamma and beta are exchanged: gamma multiplies, beta is added.",
+            (("y = gamma * (x - mean) / np.sqrt(variance + epsilon) + beta",
+              "y = beta * (x - mean) / np.sqrt(variance + epsilon) + gamma"),),
+        ),
+        Mistake(
+            "gamma times beta",
+            "gamma multiplies beta as well: a bracket too many. gamma scales the normalized x, then beta is added.",
+            (("y = gamma * (x - mean) / np.sqrt(variance + epsilon) + beta",
+              "y = gamma * ((x - mean) / np.sqrt(variance + epsilon) + beta)"),),
+        ),
+        Mistake(
+            "moving averages updated in evaluation",
+            "The moving averages move in evaluation too, so that the result depends on what was evaluated before. Only "
+            "training updates them.",
+            (("        mean, variance = moving_mean, moving_variance\n",
+              "        mean, variance = moving_mean, moving_variance\n"
+              "        moving_mean = momentum * moving_mean + (1 - momentum) * x.mean(axis=(0, 1, 2))\n"
+              "        moving_variance = momentum * moving_variance + (1 - momentum) * x.var(axis=(0, 1, 2))\n"),),
+        ),
+        Mistake(
             "standard deviation averaged",
             "The moving variance follows the standard deviation: x.std instead of x.var.",
             (("(1 - momentum) * variance", "(1 - momentum) * np.sqrt(variance)"),),

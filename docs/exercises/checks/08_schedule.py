@@ -109,6 +109,39 @@ EXERCISE = Exercise(
             (("rate = peak * " + FALLING, "rate = peak * step / warmup_steps"),),
         ),
         Mistake(
+            "peak twice",
+            "The peak occurs twice, at step W and at W + 1: the denominator is one too small. The line falls from W to "
+            "T + 1, which is T + 1 - W steps.",
+            ((FALLING, "(total_steps + 1 - step) / (total_steps - warmup_steps)"),),
+        ),
+        Mistake(
+            "falls from step 0 to 0 at the end",
+            "Your decay is 1 - step / T: it begins at step 0, so the rate jumps behind step W, and the last step has "
+            "the rate 0. The line goes from 1 at step W to 0 at T + 1.",
+            ((FALLING, "(1 - step / total_steps)"),),
+        ),
+        Mistake(
+            "product of the lines",
+            "You multiply the two lines, so that the peak is never reached. One of them counts at a time, the smaller.",
+            (("    if step <= warmup_steps:\n        " + RISING + "\n    else:\n        rate = peak * " + FALLING,
+              "    rate = peak * min(step / warmup_steps, 1) * (total_steps + 1 - step) / total_steps"),),
+        ),
+        Mistake(
+            "whole numbers",
+            "step // warmup_steps is a whole number, 0 in the whole warm-up: divide with a single /.",
+            ((RISING, "rate = peak * (step // warmup_steps)"),),
+        ),
+        Mistake(
+            "peak forgotten",
+            "The shape is right, and its height is always 1: multiply by peak.",
+            ((RISING, "rate = step / warmup_steps"), ("rate = peak * " + FALLING, "rate = " + FALLING)),
+        ),
+        Mistake(
+            "one step ahead",
+            "Your warm-up is one step ahead: step 1 has 2 / W, and step W more than the peak. Step 1 is the first.",
+            ((RISING, "rate = peak * (step + 1) / warmup_steps"),),
+        ),
+        Mistake(
             "cosine",
             "Your decay is half a cosine. Many recipes use one; asked for is a straight line.",
             (("rate = peak * " + FALLING,

@@ -52,6 +52,9 @@ def stepped(module, network, images=IMAGES, labels=LABELS, rate=RATE):
     try:
         loss = call(module, "train_step", network, tf.constant(images), tf.constant(labels), rate)
     except (TypeError, ValueError, AttributeError) as error:
+        if "has no attribute 'assign" in str(error):
+            raise Wrong("assign_sub is called on a tensor. Only a variable has it, the parameter: is the order in zip "
+                        "that of the names in the loop?", ("Python", str(error)[:150])) from None  # fmt: skip
         if "None" in str(error):
             raise NoGradient("A gradient is None: the tape did not record how the loss depends on that variable. The "
                         "forward pass and the loss belong inside the with block, and the gradient is that of "
@@ -112,11 +115,18 @@ def every_parameter(module):
     """Loss and all variables after one step."""
     expected_loss, expected = right_step(made_network())
     network = made_network()
+    before = values(network)
     loss = stepped(module, network)
     expect_equal("loss", loss, expected_loss, "The loss of the batch is not right: the mean cross-entropy before the "
                  "update, with training=True.", 1e-5)  # fmt: skip
     for name, found in values(network).items():
-        expect_equal(name, found, expected[name], f"After one step {name} is not right.", 1e-5)
+        if np.array_equal(found, before[name]):
+            sentence = f"{name} has not changed: every parameter gets its update. Does the loop end too early?"
+        elif "moving" in name:
+            sentence = f"After one step {name} is not right: the network is called once, with training=True."
+        else:
+            sentence = f"After one step {name} is not right."
+        expect_equal(name, found, expected[name], sentence, 1e-5)
 
 
 def probe(module):
@@ -159,8 +169,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "forward pass outside of the tape",
-            "The forward pass stands before the tape begins, so the tape has recorded nothing and the gradients are "
-            "None. Move it into the with block.",
+            "The gradients are None: the tape has not recorded how the loss comes about. The call of the network and "
+            "the loss both belong inside the with block.",
             ((TAPE, "    logits = network(images, training=True)\n    with tf.GradientTape() as tape:\n"),),
         ),
         Mistake(
@@ -180,8 +190,8 @@ EXERCISE = Exercise(
         ),
         Mistake(
             "update lost",
-            "The parameters have not changed: parameter - learning_rate * gradient makes a new tensor. The variable "
-            "changes by assign_sub.",
+            "The parameters have not changed. parameter - learning_rate * gradient makes a new tensor; the variable "
+            "itself changes by parameter.assign_sub(...).",
             (("parameter.assign_sub(learning_rate * gradient)", "parameter = parameter - learning_rate * gradient"),),
         ),
         Mistake(
@@ -194,6 +204,24 @@ EXERCISE = Exercise(
             "The network's output goes through softmax before the loss, which applies it again. Logits go into the "
             "loss as they are; softmax twice learns slowly and never gets sure.",
             (("training=True)  # [B,K]", "training=True)  # [B,K]\n        logits = tf.nn.softmax(logits)"),),
+        ),
+        Mistake(
+            "gradient of the losses",
+            "The gradient is taken of the losses of all images, which adds them up, and the mean is only returned. "
+            "Take that of the mean: tape.gradient(loss, ...), with the mean inside the with block.",
+            (("tape.gradient(loss,", "tape.gradient(losses,"),),
+        ),
+        Mistake(
+            "divided by the batch once more",
+            "The gradient is divided by the number of images once more: the loss is a mean already, and so is its "
+            "gradient.",
+            (("learning_rate * gradient)", "learning_rate * gradient / len(images))"),),
+        ),
+        Mistake(
+            "probabilities expected",
+            "This loss takes its input for probabilities, as Keras' losses do without from_logits=True. The network "
+            "returns logits.",
+            (("tf.nn.sparse_softmax_cross_entropy_with_logits(", "tf.keras.losses.sparse_categorical_crossentropy("),),
         ),
         Mistake(
             "gradient for the moving averages too",

@@ -48,8 +48,9 @@ def as_convolution(module):
     for stride in (1, 2):
         k = numbers(1, 3, 2, 3, 4)
         y = matrix_of(module, X, 3, 2, stride) @ k.reshape(-1, 4)
+        rule = "the order inside a row must be u, v, c" if stride == 1 else "patch (i, j) begins at row 2i, column 2j"
         expect_equal("y", y, patches(X, 3, 2, stride) @ k.reshape(-1, 4), f"With stride {stride}, matrix @ kernel is "
-                     "not the convolution of exercise 1: the order inside a row must be u, v, c.")  # fmt: skip
+                     f"not the convolution of exercise 1: {rule}.")  # fmt: skip
 
 
 def probe(module):
@@ -104,6 +105,29 @@ EXERCISE = Exercise(
             "With stride 2 the patches still move by 1: position i begins at row stride * i.",
             (("x[:, u : u + stride * rows : stride, v : v + stride * columns : stride]",
               "x[:, u : u + rows, v : v + columns]"),),
+        ),
+        Mistake(
+            "stride in rows only",
+            "Down the image the patches move by the stride, and along a row by 1: column stride * j.",
+            (("v : v + stride * columns : stride]", "v : v + columns]"),),
+        ),
+        Mistake(
+            "stride inside the patch",
+            "The stride is inside the patches, every second pixel, and the patches move by 1. It is the other way "
+            "round: a patch is dense and begins at row stride * i.",
+            (("x[:, u : u + stride * rows : stride, v : v + stride * columns : stride]",
+              "x[:, u * stride : u * stride + rows, v * stride : v * stride + columns]"),),
+        ),
+        Mistake(
+            "patches turned around",
+            "Each patch is turned around, its last pixel first. A row begins with the patch's pixel at the top left, "
+            "as the kernel does.",
+            (("matrix = patches", "matrix = patches[:, :, :, ::-1, ::-1]"),),
+        ),
+        Mistake(
+            "first image only",
+            "All rows are those of the first image: the loop over the images does not use its number.",
+            (("= x[:, u :", "= x[:1, u :"),),
         ),
         Mistake(
             "images last",

@@ -6,6 +6,7 @@ from checker.arrays import array, call, expect_equal, expect_shape, numbers
 from checker.exercise import Check, Exercise, Mistake, Wrong
 
 X = numbers(0, 3, 2)
+ALLOWED = 1e-6 * np.max(3 * X**2)  # by which an entry of the gradient of `cubes` may differ
 
 
 def cubes(x):
@@ -60,13 +61,20 @@ def second_order(module):
 
 def verdicts(module):
     """Right and wrong gradients of several sizes."""
-    right, one_entry = 3 * X**2, np.zeros(X.shape)
-    one_entry[2, 1] = 1
+    right, one_entry, with_zero = 3 * X**2, np.zeros(X.shape), X.copy()
+    one_entry[2, 1], with_zero[1, 0] = 1, 0
     for what, loss, gradient, expected in (
         ("a right gradient", cubes, right, True),
         ("a right gradient, of a loss a billion times smaller,", small_cubes, 1e-9 * right, True),
         ("a gradient of which one entry is 1 % too large", cubes, right * (1 + 0.01 * one_entry), False),
         ("a gradient whose last entry is wrong", cubes, right + one_entry, False),
+        ("a gradient whose first entry is wrong", cubes, right + one_entry[::-1, ::-1], False),
+        (
+            "a gradient with one entry that differs by three times what is allowed",
+            cubes,
+            right + 3 * ALLOWED * one_entry,
+            False,
+        ),
         ("a gradient with errors of opposite sign", cubes, right + np.array([[1, -1], [1, -1], [1, -1]]), False),
         ("a gradient half as large as the right one", cubes, right / 2, False),
         ("a gradient with the sign reversed", cubes, -right, False),
@@ -79,17 +87,23 @@ def verdicts(module):
                         f"check it {'does not' if expected else 'does'}.",
                         ("expected", f"passes(...) = {expected}"),
                         ("found", f"passes(...) = {not expected}"))  # fmt: skip
+    if not passed(module, cubes, with_zero, 3 * with_zero**2):
+        raise Wrong("A right gradient with an entry that is 0 must pass, and in your check it does not: the difference "
+                    "is measured against the largest entry of all, not against each one.",
+                    ("expected", "passes(...) = True"), ("found", "passes(...) = False"))  # fmt: skip
 
 
 def probe(module):
     """Gradients with a large and a small h, and the verdicts on wrong gradients."""
-    right, one_entry = 3 * X**2, np.zeros(X.shape)
-    one_entry[2, 1] = 1
+    right, one_entry, with_zero = 3 * X**2, np.zeros(X.shape), X.copy()
+    one_entry[2, 1], with_zero[1, 0] = 1, 0
     cancelling = np.array([[1, -1], [1, -1], [1, -1]])
-    wrong = (right * (1 + 0.01 * one_entry), right + one_entry, right + cancelling, right / 2, -right)
+    wrong = (right * (1 + 0.01 * one_entry), right + one_entry, right + cancelling, right / 2, -right,
+             right + one_entry[::-1, ::-1], right + 3 * ALLOWED * one_entry, right + np.nan * one_entry)  # fmt: skip
     found = [slope(module, cubes, X, 0.5), slope(module, cubes, X, 0.01)]
     found += [passed(module, cubes, X, gradient) for gradient in (right, *wrong)]
     found += [passed(module, small_cubes, X, scale * right) for scale in (1e-9, 2e-9)]
+    found += [passed(module, cubes, with_zero, 3 * with_zero**2)]
     return [*found, passed(module, lambda x: 1.0, X, np.zeros(X.shape))]
 
 
@@ -120,6 +134,23 @@ EXERCISE = Exercise(
             ((CENTRAL, "gradient[index] = (loss(above) - loss(x)) / h"),),
         ),
         Mistake(
+            "one-sided, downwards",
+            "You take L(x) - L(x - h): one-sided differences, whose error is as large as h. Go both ways and divide by "
+            "2h.",
+            ((CENTRAL, "gradient[index] = (loss(x) - loss(below)) / h"),),
+        ),
+        Mistake(
+            "multiplied by h",
+            "/ 2 * h divides by 2 and multiplies by h: Python goes from left to right. A bracket, / (2 * h).",
+            ((CENTRAL, "gradient[index] = (loss(above) - loss(below)) / 2 * h"),),
+        ),
+        Mistake(
+            "the same array above and below",
+            "above and below are one array, so what was added is taken away again and the difference is 0. Each needs "
+            "a copy of its own.",
+            (("above, below = x.copy(), x.copy()", "above = below = x.copy()"),),
+        ),
+        Mistake(
             "divided by h",
             "The gradient is twice as large as it should be: x + h and x - h are 2h apart.",
             ((CENTRAL, "gradient[index] = (loss(above) - loss(below)) / h"),),
@@ -145,6 +176,46 @@ EXERCISE = Exercise(
             "You take the maximum of the differences with their sign, so a gradient that is too small is "
             "accepted: np.abs first.",
             ((WORST, "np.max(gradient - numerical) <= TOLERANCE * largest"),),
+        ),
+        Mistake(
+            "mean difference",
+            "You compare the mean difference. One wrong entry among many right ones hides in it: take the largest.",
+            ((WORST, "np.mean(np.abs(gradient - numerical)) <= TOLERANCE * largest"),),
+        ),
+        Mistake(
+            "some entries are enough",
+            "A gradient passes of which only some entries agree, with np.any or a median. All of them must: compare "
+            "the largest difference.",
+            ((WORST, "np.any(np.abs(gradient - numerical) <= TOLERANCE * largest)"),),
+        ),
+        Mistake(
+            "np.allclose",
+            "np.allclose has tolerances of its own: atol=1e-8 lets a gradient pass that is tiny and wrong, and two "
+            "gradients of zeros agree. Measure against the largest entry, which must not be 0.",
+            (("largest > 0 and " + WORST, "np.allclose(gradient, numerical)"),),
+        ),
+        Mistake(
+            "np.allclose with rtol",
+            "rtol is yours, and np.allclose adds atol=1e-8: tiny wrong gradients pass, and so do two gradients of "
+            "zeros. Measure against the largest entry, which must not be 0.",
+            (("largest > 0 and " + WORST, "np.allclose(gradient, numerical, rtol=TOLERANCE)"),),
+        ),
+        Mistake(
+            "relative to each entry",
+            "Each difference is measured against its own entry. Where the slope is 0 the rounding of the differences "
+            "is infinitely large beside it: measure against the largest entry of all.",
+            ((WORST, "np.max(np.abs(gradient - numerical) / np.abs(numerical)) <= TOLERANCE"),),
+        ),
+        Mistake(
+            "equal to the last digit",
+            "You ask for equal numbers. Central differences err by h * h and by rounding: allow for TOLERANCE.",
+            ((WORST, "np.array_equal(gradient, numerical)"),),
+        ),
+        Mistake(
+            "nan passes",
+            "A gradient with nan passes: every comparison with nan is False, and `not (difference > limit)` is then "
+            "True. Ask for difference <= limit.",
+            ((WORST, "not np.max(np.abs(gradient - numerical)) > TOLERANCE * largest"),),
         ),
         Mistake(
             "absolute tolerance",

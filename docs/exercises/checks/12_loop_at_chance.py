@@ -86,6 +86,18 @@ EXERCISE = Exercise(
             ((SHUFFLE, "x, labels = x[order], labels[rng.permutation(len(x))]"),),
         ),
         Mistake(
+            "labels in order for one epoch",
+            "In the first epoch images and labels fit together. Then the images, shuffled once, are shuffled again, "
+            "and the labels begin anew from their first order: keep both, x and labels, or neither.",
+            ((SHUFFLE, "x, shuffled = x[order], labels[order]"), ("labels[batch], w, b", "shuffled[batch], w, b")),
+        ),
+        Mistake(
+            "images in order for one epoch",
+            "In the first epoch images and labels fit together. Then the labels, shuffled once, are shuffled again, "
+            "and the images begin anew from their first order: keep both, x and labels, or neither.",
+            ((SHUFFLE, "shuffled, labels = x[order], labels[order]"), ("x[batch], labels", "shuffled[batch], labels")),
+        ),
+        Mistake(
             "labels only",
             "Now the labels are shuffled and the images are not: the same bug from the other side. Both take the same "
             "order.",

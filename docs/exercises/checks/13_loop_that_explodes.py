@@ -132,6 +132,23 @@ EXERCISE = Exercise(
              ("db = dz.sum(axis=0)", "db = np.clip(dz.sum(axis=0), -1, 1)")),
         ),
         Mistake(
+            "divided in the update",
+            "The training is right now: you divide in the update. loss_and_gradient still returns a gradient that is "
+            "not that of its loss, for everybody else who calls it. Divide dz there.",
+            ((RIGHT, SUM), ("w = w - learning_rate * dw", "w = w - learning_rate * dw / len(batch)"),
+             ("b = b - learning_rate * db", "b = b - learning_rate * db / len(batch)")),
+        ),
+        Mistake(
+            "divided twice",
+            "The gradient is divided twice by the number of images, in dz and in dw and db. Once is the mean.",
+            (("dw = x.T @ dz", "dw = x.T @ dz / len(x)"), ("db = dz.sum(axis=0)", "db = dz.mean(axis=0)")),
+        ),
+        Mistake(
+            "weights forgotten",
+            "db is right now and dw is still a sum. Divide dz, from which both are made.",
+            ((RIGHT, SUM), ("db = dz.sum(axis=0)", "db = dz.mean(axis=0)")),
+        ),
+        Mistake(
             "square root",
             "You divide by the square root of the batch size. Noise shrinks like that; a mean divides by the size.",
             ((RIGHT, "dz = (p - np.eye(len(b))[labels]) / np.sqrt(len(x))"),),

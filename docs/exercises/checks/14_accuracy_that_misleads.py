@@ -121,6 +121,27 @@ EXERCISE = Exercise(
             ((RETURN, "    return correct / -(-len(x) // batch_size)\n"),),
         ),
         Mistake(
+            "weighted with batch_size",
+            "Each batch counts with batch_size images, the short last one too. Weight it with the images that it has, "
+            "or simply count the correct ones.",
+            ((ADD, "        correct += batch_size * np.mean(predict(x[batch]) == labels[batch])\n"),),
+        ),
+        Mistake(
+            "count instead of fraction",
+            "This is the number of correct predictions. The accuracy is their fraction: divide by len(x).",
+            ((RETURN, "    return correct\n"),),
+        ),
+        Mistake(
+            "whole number",
+            "correct // len(x) is a whole number, 0 unless all are correct: divide with a single /.",
+            ((RETURN, "    return correct // len(x)\n"),),
+        ),
+        Mistake(
+            "return in the loop",
+            "The return stands inside the loop, so that only the first batch is evaluated: move it out, to the left.",
+            ((RETURN, "        return correct / len(x)\n"),),
+        ),
+        Mistake(
             "all at once",
             "All images go into predict at once. The number is right, and the memory is what batches are for: at most "
             "batch_size images at a time.",
