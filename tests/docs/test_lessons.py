@@ -269,13 +269,18 @@ def test_the_runner_finds_a_command_that_fails_and_a_number_that_is_not_printed(
 
 
 def test_a_command_that_takes_over_a_minute_is_found(monkeypatch, tmp_path):
-    monkeypatch.setattr(run_lessons, "SECONDS", -1)
-    assert "expected at most -1" in run_lessons.run_command(["python", "-c", "pass"], "", str(tmp_path), 9)[1]
+    quick = ["python", "-c", "pass"], "", str(tmp_path), 9
+    assert run_lessons.run_command(*quick)[1] == ""
+    assert run_lessons.run_command(*quick, limit=0.001)[1].endswith(" s, expected at most 0")
+    endless = ["python", "-c", "while True: pass"], "", str(tmp_path), 9
+    monkeypatch.setattr(run_lessons, "PATIENCE", 2)
+    assert run_lessons.run_command(*endless, limit=0.2)[1].endswith("stopped after 0 s, expected at most 0")
 
 
 def test_the_runner_refuses_a_lesson_that_is_not_there(capsys):
-    assert run_lessons.main(["77"]) == 2
-    assert capsys.readouterr().err.startswith("run_lessons.py: lesson 77: expected some of ")
+    with pytest.raises(SystemExit) as left:
+        run_lessons.main(["77"])
+    assert left.value.code == 2 and "lesson 77: expected some of 1, 2, 3, " in capsys.readouterr().err
 
 
 def test_french_typography_by_hand():
