@@ -75,13 +75,17 @@ def test_two_devices_are_one_that_takes_their_halves_in_turn(args, tmp_path):
             np.testing.assert_array_equal(two[name], in_turn[name], err_msg=name)
 
 
-def test_two_devices_are_one_with_the_whole_batch_to_rounding(tmp_path):
-    options = ("--precision", "float32", "--steps", 12, "--learning-rate", 0.01)
+@pytest.mark.parametrize("args", [(), ("--network", "classic", "--batch-size", 40)], ids=["debug", "classic"])
+def test_two_devices_are_one_with_the_whole_batch_to_rounding(args, tmp_path):
+    """Muon is left out: it divides by the singular values of a gradient, and makes rounding grow."""
+    options = ("--precision", "float32", "--steps", 50, "--learning-rate", 0.01, *args)
     train_here(tmp_path, "two", *options, *TWO)
     train_here(tmp_path, "one", *options, "--micro-batches", 2)
     two, one = (logs.read(tmp_path / run, logs.STEPS) for run in ("two", "one"))
-    for name in two:
-        np.testing.assert_allclose(two[name], one[name], rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(two["loss"], one["loss"], rtol=0, atol=1e-6)
+    two, one = (checkpoints.newest(tmp_path / run).tensors for run in ("two", "one"))
+    for name in (name for name in one if name.endswith(("kernel", "bias")) and name.count("/") == 1):
+        np.testing.assert_allclose(two[name], one[name], rtol=0, atol=1e-6, err_msg=name)
 
 
 def test_a_run_on_two_devices_is_resumed_to_the_byte(tmp_path):
