@@ -78,6 +78,7 @@ def recipes_of(runs: list[Run]) -> list[Recipe]:
             raise RunError(f"{named} have the same settings: leave all but one of each seed out")
     names = [name_of(group) for group in groups]
     names = [name if names.count(name) == 1 else group[0].name for name, group in zip(names, groups)]
+    names = [name if names.count(name) == 1 else str(group[0].folder) for name, group in zip(names, groups)]  # copies
     recipes = [Recipe(name, tuple(group)) for name, group in zip(names, groups)]
     if len(recipes) > MOST:
         raise RunError(f"{len(recipes)} recipes: at most {MOST} are compared at once; name fewer runs")

@@ -1,6 +1,5 @@
 """How to get this run again: command, settings, versions, machine, data, time; and the notes of its owner."""
 
-import math
 import shlex
 
 import numpy as np
@@ -31,8 +30,8 @@ def reproduce(run: Run) -> str:
 
 def commands(run: Run) -> str:
     """The command line as it was typed, and the one that trains this run again under another name."""
-    typed, text = run.config.get("command"), ""
-    if isinstance(typed, list) and all(isinstance(word, str) for word in typed):
+    typed, text = run.config.get("command"), ""  # a run of an older version does not have it
+    if typed is not None:
         text = f"<p>As it was typed:</p>{command(shlex.join(['python', 'train_loop.py', *typed]), 'as it was typed')}"
     line = again(run).removesuffix(f" --runs-dir {EXPERIMENTS}")
     if not line:
@@ -101,7 +100,7 @@ def time(run: Run) -> str:
             raise NotMeasured("timing.csv has fewer than two steps")
     except NotMeasured as reason:
         return f"<p>Not recorded: {escaped(reason)}.</p>"
-    started = setup_seconds(run)
+    started = run.config.get("setup_seconds")  # None in a run of an older version
     rows = time_split(timing["step_seconds"], timing["elapsed_seconds"], timing["probe_seconds"], started)
     whole = sum(seconds for _, seconds in rows)
     shown = [(what, duration(seconds), f"{100 * seconds / max(whole, 1e-9):.1f} %") for what, seconds in rows]
@@ -111,7 +110,7 @@ def time(run: Run) -> str:
         for i, (what, seconds) in enumerate(rows)
     )
     begin = (
-        "From the start of the process, with the import of TensorFlow and the loading of the data, to the last row of "
+        "From the command line on, with the import of TensorFlow and the loading of the data, to the last row of "
         "timing.csv"
         if started is not None
         else "From the first row of timing.csv to the last; the import of TensorFlow and the loading of the data come "
@@ -121,32 +120,24 @@ def time(run: Run) -> str:
     return f'<div class="split" aria-hidden="true">{bars}</div>{table(shown, ("", "time", "fraction"))}<p>{note}</p>'
 
 
-def setup_seconds(run: Run) -> float | None:
-    """Seconds from the start of the process to the first step; None if they were not recorded."""
-    found = run.config.get("setup_seconds")
-    usable = isinstance(found, (int, float)) and not isinstance(found, bool) and math.isfinite(found) and found >= 0
-    return float(found) if usable else None
-
-
 def time_split(
     step: np.ndarray, elapsed: np.ndarray, probe: np.ndarray, setup: float | None = None
 ) -> list[tuple[str, float]]:
     """[(what, seconds)] of a run whose rows of timing.csv these are.
 
     elapsed counts from the beginning of a training: where it falls, the run was resumed, and another first step was
-    traced. setup: from the start of the first process to its first step, None if that was not recorded.
+    traced. setup: from the start of the first process to that beginning, None if it was not recorded.
     """
     begins = np.flatnonzero(np.diff(elapsed, prepend=np.inf) < 0)  # the first step of each process
     typical = float(np.median(step))
     tracing = float(np.maximum(step[begins] - typical, 0).sum())
-    measured = np.maximum(elapsed[begins] - step[begins], 0)  # what precedes the first step of each training
-    before = float(measured.sum())
+    before = float(np.maximum(elapsed[begins] - step[begins], 0).sum())
     probes = float(np.nan_to_num(probe).sum())
     ends = np.append(begins[1:] - 1, len(elapsed) - 1)
     between = float(elapsed[ends].sum()) - before - float(step.sum()) - probes
     set_up = ("set-up: measurements before the first step", before)
     if setup is not None:
-        set_up = ("set-up: until the first step", setup + float(measured[1:].sum()))
+        set_up = ("set-up: until the first step", setup + before)
     return [
         set_up,
         ("tracing: the first step builds its graph", tracing),

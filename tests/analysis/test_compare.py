@@ -163,6 +163,11 @@ def test_names(tmp_path):
     assert compare.name_of([runs["a"], runs["lr-0.1-1"]]) == "classic"  # nothing in common: the recipe
 
 
+def test_a_copy_is_named_by_its_folder(tmp_path):
+    copies = [write_run(tmp_path / name, "it") for name in "ab"]
+    assert [found.name for found in compare.recipes_of([Run(copy) for copy in copies])] == [*map(str, copies)]
+
+
 def test_bookkeeping_makes_no_other_recipe(tmp_path):
     one, other = (
         write_run(tmp_path, "a-0", seed=0, diagnostics="off"),
