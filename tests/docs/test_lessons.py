@@ -127,6 +127,13 @@ def test_figures_are_there_and_small(lesson):
         assert figure.is_file() and figure.stat().st_size < 300_000, f"{lesson}: {figure.name}"
 
 
+def test_every_french_document_carries_the_hashes_of_its_english():
+    """But for two, which tests of their own hold to their English: test_debugging.py and test_exercises.py."""
+    held = {named(translated.path) for _, translated in PAIRS}
+    beside = {named(path) for path in (PROJECT / "docs").rglob("*.fr.md")}
+    assert beside - held == {"docs/debugging.fr.md", "docs/exercises/README.fr.md"}
+
+
 @PAIR
 def test_the_french_renders_todays_english(english, translated):
     assert len(english.sections) == len(translated.sections), "another number of headings"
