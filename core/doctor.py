@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from core.machine import PYTHONS, TENSORFLOW, Facts, fits, measured
 
 GB = 10**9
-# Measured on two cores with the recipe classic: the peak of the process on CIFAR-10 and on shapes10, what `make setup`
-# installs, and a run's folder with its checkpoints and figures.
+# Measured with the recipe classic: the peak of the process on CIFAR-10 and on shapes10, and what `make setup` installs.
+# A run's folder takes some 10 MB; with the checkpoints of the larger recipes several times as much.
 MEMORY_CIFAR10, MEMORY_SHAPES10 = 1.2 * GB, 0.95 * GB
 DISK_SETUP, DISK_RUN = 2.5 * GB, 0.05 * GB
 # TensorFlow switches oneDNN on by itself where a Linux processor has one of these (core/util/port.cc, IsMklEnabled).

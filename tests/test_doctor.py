@@ -1,5 +1,6 @@
 """core/doctor.py: what it says of machines that are made up here, of this one, and of one without any package."""
 
+import ast
 import subprocess
 import sys
 from dataclasses import replace
@@ -111,6 +112,12 @@ def test_a_python_without_packages_says_what_to_do(tmp_path):
     assert (done.returncode, done.stderr) == (1, "")
     assert "stop  TensorFlow  not installed here (tensorflow, numpy, matplotlib, tqdm): make setup" in done.stdout
     assert done.stdout.endswith("Training cannot work here yet: TensorFlow.\n")
+
+
+@pytest.mark.parametrize("name", ["doctor.py", "machine.py", "__init__.py"])
+def test_a_python_that_is_too_old_can_read_it(name):
+    """It has to say so itself."""
+    ast.parse((PROJECT / "core" / name).read_text(), feature_version=(3, 8))
 
 
 def test_what_this_machine_has(monkeypatch, tmp_path):
