@@ -87,6 +87,26 @@ def all_reduce_seconds(workers, count: int, network: Network):
     return 2 * (n - 1) / n * BYTES * count / network.bytes_per_second + 2 * (n - 1) * network.latency
 
 
+def network_of(workers, counts, seconds) -> Network:
+    """The bandwidth and the latency whose A(n) is nearest to measured seconds, in relative squares.
+
+    workers, counts, seconds: n, the numbers all-reduced and the time of each measurement, arrays of one length.
+    Raises ValueError where more numbers do not take longer.
+    """
+    n, counts, seconds = (np.asarray(values, float) for values in (workers, counts, seconds))
+    columns = np.stack([2 * (n - 1) / n * BYTES * counts, 2 * (n - 1)], axis=1)
+    (per_byte, latency), *_ = np.linalg.lstsq(columns / seconds[:, None], np.ones(len(seconds)), rcond=None)
+    if per_byte <= 0:
+        raise ValueError("more numbers did not take longer")
+    return Network(1 / per_byte, max(float(latency), 0.0))
+
+
+def cost_of(parameters: int, whole: float, part: float, parts: int) -> Cost:
+    """C and S from one worker's seconds of a step with the whole batch, and with one of `parts` equal parts of it."""
+    divided = min((whole - part) * parts / (parts - 1), whole)
+    return Cost(parameters, divided, whole - divided)
+
+
 def step_seconds(workers, cost: Cost, network: Network):
     """T(n)."""
     return cost.divided / np.asarray(workers) + cost.in_full + all_reduce_seconds(workers, cost.parameters, network)

@@ -1,14 +1,13 @@
 """The walkthrough of data parallelism: the hand case, the ring and TensorFlow's bits, sentences that follow numbers."""
 
-import json
 import os
 import re
-import socket
 
 import numpy as np
 import pytest
 import runner
 
+from core.run import launch
 from layers_explained import data_parallelism
 from layers_explained.support import all_reduce, per_replica, scaling_law, scaling_table
 
@@ -89,14 +88,10 @@ def test_three_devices_of_core_have_the_bits_of_the_ring(packed, tmp_path):
 
 
 def test_three_processes_have_the_bits_of_the_ring(packed, tmp_path):
-    with socket.socket() as a, socket.socket() as b, socket.socket() as c:
-        for one in (a, b, c):
-            one.bind(("127.0.0.1", 0))
-        hosts = [f"127.0.0.1:{one.getsockname()[1]}" for one in (a, b, c)]
+    hosts = [f"127.0.0.1:{port}" for port in launch.free_ports(3)]
     processes = []
     for i in range(3):
-        config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}}
-        environment = os.environ | {"TF_CONFIG": json.dumps(config)}
+        environment = os.environ | {"TF_CONFIG": launch.tf_config(hosts, i)}
         processes.append(runner.started(SCRIPT, packed[0], tmp_path / f"{i}.npz", env=environment))
     try:
         for process in processes:
