@@ -42,15 +42,19 @@ class Session:
             self.recorder.record_measurements(rows)
         # Read once: a signal that comes after this line belongs to the next step.
         self.stopping = self.stop.asked(step) or (f"--stop-at {self.stop_at}" if step == self.stop_at else None)
-        # What several processes do together goes by the step; alone, somebody who watches is not kept waiting.
-        overdue = self.recorder.overdue() and not replicas.connected
-        if self.save_due(step) or step % FLUSH_EVERY == 0 or overdue:
+        if self.flush_due(step):
             self.progress.update(step, self.recorder.flush(to_disk=self.save_due(step)))
             if self.recorder.nonfinite_step:  # before anything broken is saved
                 self.log.close()
                 raise run_folder.RunError(
                     recovery.why_not_finite(self.training, self.folder, self.recorder.nonfinite_step)
                 )
+
+    def flush_due(self, step: int) -> bool:
+        """Whether the rows of the last steps are written now: before a checkpoint and an evaluation, and regularly."""
+        # Somebody who watches is not kept waiting; what several processes do together goes by the step alone.
+        overdue = self.recorder.overdue() and not replicas.connected
+        return self.save_due(step) or self.training.evaluates_after(step) or step % FLUSH_EVERY == 0 or overdue
 
     def save_due(self, step: int) -> bool:
         """Whether a checkpoint is written after this step: at the end of an epoch, when stopping, when asked for."""

@@ -1,5 +1,6 @@
 """--evaluate-every: evaluations between the ends of the epochs, exact under resume."""
 
+import numpy as np
 import pytest
 from runner import train_here
 
@@ -19,6 +20,12 @@ def test_it_evaluates_every_so_many_steps_and_at_the_end_of_each_epoch(runs_dir)
     epochs = logs.read(runs_dir / "straight", logs.EPOCHS)
     assert epochs["step"].tolist() == [7, 14, 20, 21, 28, 35, 40]
     assert epochs["epoch"].tolist() == [1, 1, 1, 2, 2, 2, 2]
+
+
+def test_the_rows_before_an_evaluation_are_written_before_its_own(runs_dir):
+    """Also where no checkpoint is due: a reader refuses steps that go back."""
+    for name in (logs.LAYERS, logs.PREDICTIONS):
+        assert np.all(np.diff(logs.read(runs_dir / "straight", name)["step"]) >= 0), name
 
 
 @pytest.mark.parametrize("stop", [10, 23])
