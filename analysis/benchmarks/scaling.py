@@ -2,7 +2,6 @@
 
     python analysis/benchmarks/scaling.py                                         the recipe classic
     python analysis/benchmarks/scaling.py --recipe minute --workers 1 2 --rounds 5
-    python analysis/benchmarks/scaling.py --devices                               devices of one process instead
 
 A worker is a process of this machine with its part of the threads: the processor stands for as many machines, whose
 network is its memory. All have the same threads, also the single one, so that its speed is that of one such machine.
@@ -28,13 +27,12 @@ import numpy as np
 
 from analysis.benchmarks import options, throughput
 from analysis.benchmarks.comparison import spread
-from analysis.benchmarks.processes import run_python
 from analysis.benchmarks.throughput import processor
 from analysis.benchmarks.worker_processes import run_workers
 from analysis.support import common, style
 from core import devices
 from core.data import load
-from core.run import logs
+from core.run import logs, run_folder
 from core.run.errors import RunError
 from core.settings import command_line
 from core.settings.settings import PRECISIONS
@@ -68,20 +66,14 @@ def step_seconds(args, settings, workers: int, part: int = 1) -> float:
     """Median seconds of a step of so many workers, with one of `part` equal parts of the batch. From timing.csv."""
     last = WARM_UP + args.steps
     with tempfile.TemporaryDirectory() as folder:
-        train(args.devices, workers, args.threads, [  # stopped one step before the end: no final evaluation
-            *settings_of(args), "--batch-size", settings.batch_size // part, "--micro-batches",
-            settings.micro_batches // part, "--steps", last + 1, "--stop-at", last, "--no-eager", "--diagnostics",
-            "off", "--kernels", "fast", "--runs-dir", folder, "--run", "timed",
-        ])  # fmt: skip
-        return float(np.median(logs.read(Path(folder) / "timed", logs.TIMING)["step_seconds"][WARM_UP:]))
-
-
-def train(on_devices: bool, workers: int, threads: int, given: list) -> None:
-    """One training: of worker processes with so many threads each, or of devices of one process with all of them."""
-    if on_devices:
-        run_python("train_loop.py", *given, "--devices", workers, "--threads", workers * threads, quiet=True)
-    else:
-        run_workers(workers, "train_loop.py", *given, "--threads", threads)
+        run_workers(  # stopped one step before the end: no final evaluation
+            workers, "train_loop.py", *settings_of(args), "--batch-size", settings.batch_size // part,
+            "--micro-batches", settings.micro_batches // part, "--threads", args.threads, "--steps", last + 1,
+            "--stop-at", last, "--no-eager", "--diagnostics", "off", "--kernels", "fast", "--runs-dir", folder,
+            "--run", "timed",
+        )  # fmt: skip
+        run = run_folder.find("timed", Path(folder))  # on the built-in data it has another name
+        return float(np.median(logs.read(run, logs.TIMING)["step_seconds"][WARM_UP:]))
 
 
 def all_reduce_seconds(workers: int, counts: tuple[int, ...]) -> dict[int, float]:
@@ -206,7 +198,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("--recipe", choices=list(scaling_law.RECIPES), default="classic", help="network and batch size [classic]")
     add("--workers", type=options.count, nargs="+", default=[1, 2, 4] if os.cpu_count() >= 4 else [1, 2], metavar="N",
         help="how many, one after the other; 1 is always measured [1 2, and 4 with so many processors]")  # fmt: skip
-    add("--devices", action="store_true", help="devices of one process (--devices of train_loop.py), no processes")
     add("--batch-size", type=options.count, metavar="B", help="images a step, of all workers together [the recipe's]")
     add("--precision", choices=PRECISIONS, help="[the recipe's]")
     add("--threads", type=options.count, metavar="N", help="threads of each worker [processors / the most workers]")

@@ -116,20 +116,18 @@ def test_micro_batches_are_the_same_for_any_number_of_workers(given, micro_batch
 
 def test_the_options_of_a_training(monkeypatch):
     calls = []
-    monkeypatch.setattr(scaling, "run_python", lambda *given, quiet: calls.append(given))
     monkeypatch.setattr(scaling, "run_workers", lambda *given: calls.append(given))
+    monkeypatch.setattr(scaling.run_folder, "find", lambda name, runs_dir: runs_dir / f"{name}-shapes10")
     monkeypatch.setattr(scaling.logs, "read", lambda *given: {"step_seconds": np.arange(70.0)})
-    args = scaling.build_parser().parse_args("--recipe minute --workers 1 2 --threads 3 --devices".split())
+    args = scaling.build_parser().parse_args("--recipe minute --workers 1 2 --threads 3".split())
     settings = scaling.checked(args)
     assert scaling.step_seconds(args, settings, 2) == 44.5  # the median behind the first 20
-    args.devices = False
     scaling.step_seconds(args, settings, 1, part=2)
-    devices, processes = calls
-    parsed = scaling.command_line.parse([str(word) for word in devices[1:]]).settings
-    assert (parsed.devices, parsed.threads, parsed.batch_size, parsed.micro_batches) == (2, 6, 500, 4)
-    assert processes[:2] == (1, "train_loop.py")
-    parsed = scaling.command_line.parse([str(word) for word in processes[2:]]).settings
-    assert (parsed.devices, parsed.threads, parsed.batch_size, parsed.micro_batches) == (1, 3, 250, 2)
+    for given, workers, batch_size, micro_batches in zip(calls, (2, 1), (500, 250), (4, 2)):
+        assert given[:2] == (workers, "train_loop.py")
+        parsed = scaling.command_line.parse([str(word) for word in given[2:]]).settings
+        assert (parsed.threads, parsed.batch_size, parsed.micro_batches) == (3, batch_size, micro_batches)
+        assert (parsed.steps, parsed.diagnostics, parsed.eager) == (71, "off", False)
 
 
 def test_two_processes_measure_their_all_reduces(tmp_path):

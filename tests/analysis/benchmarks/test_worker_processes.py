@@ -36,7 +36,7 @@ def test_one_alone_is_no_cluster(script, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("failure", "expected"), [("sys.exit('no peer')", "no peer"), ("sys.exit(3)", "exit status 3")]
+    ("failure", "expected"), [("sys.exit('no data')", "no data"), ("sys.exit(3)", "exit status 3")]
 )
 def test_all_are_ended_when_one_fails(script, monkeypatch, failure, expected):
     monkeypatch.setattr(worker_processes.launch, "GRACE", 0.2)
