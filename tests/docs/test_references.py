@@ -110,7 +110,7 @@ def test_a_command_that_is_wrong_is_found():
 def test_options_that_stand_alone_exist(path):
     if named(path) == HISTORY:
         return
-    patterns = ("analysis/*.py", "analysis/*/*.py", "docs/*.py")
+    patterns = ("analysis/*.py", "analysis/*/*.py", "docs/*.py", "core/run/launch.py")
     scripts = [named(script) for pattern in patterns for script in PROJECT.glob(pattern)]
     known = set().union(options_of("train_loop.py"), *map(options_of, scripts), *map(options_of, walkthroughs()))
     for span in code_spans(path):
