@@ -1,5 +1,6 @@
 """Several processes: who they are, what they refuse, how long they wait; and the same bytes as several devices."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -102,6 +103,44 @@ def test_a_signal_to_any_worker_stops_all_after_the_same_step(monkeypatch):
     exchange_with(monkeypatch, b"")
     with workers.SharedStop() as stop:
         assert stop.asked(10) is None
+
+
+def decided(monkeypatch, index, *args, count=2, message=None):
+    """What worker `index` of `count` makes of its command line; message: what worker 0 sends, here its own."""
+    monkeypatch.setattr(replicas, "from_first", lambda own: own if message is None else message)
+    monkeypatch.setattr(replicas, "in_all", lambda: count)
+    cluster = workers.Cluster(tuple(f"127.0.0.1:{port}" for port in range(1, count + 1)), index)
+    return lambda folder: workers.as_worker_0_decides(cluster, parse(["--recipe", "debug", *args]), folder)
+
+
+def test_worker_0_chooses_and_the_others_follow(monkeypatch, tmp_path):
+    args = ("--no-eager", "--micro-batches", "2", "--run", "it")
+    first = decided(monkeypatch, 0, *args, "--precision", "float32")(tmp_path)
+    assert (first.settings.devices, first.settings.precision, first.settings.kernels) == (2, "float32", "fast")
+    assert first.run == "it" and "devices" in first.given
+    sent = workers.packed({"precision": b"bfloat16", "run": b"it", "it/config.json": b"{}", "it/checkpoints/x": b"\1"})
+    second = decided(monkeypatch, 1, *args, message=sent)(tmp_path)
+    assert (second.settings.precision, second.runs_dir, second.run) == ("bfloat16", tmp_path, "it")
+    assert (tmp_path / "it" / "config.json").read_bytes() == b"{}"
+    assert (tmp_path / "it" / "checkpoints" / "x").read_bytes() == b"\1"
+
+
+def test_what_worker_0_refuses_the_others_refuse(monkeypatch, tmp_path):
+    sent = []
+    monkeypatch.setattr(replicas, "from_first", sent.append)
+    with pytest.raises(run_folder.RunError, match="no such run") as refused:
+        cluster = workers.Cluster(tuple(ADDRESSES), 0)
+        workers.as_worker_0_decides(cluster, parse(["--resume", "--run", "x", "--runs-dir", str(tmp_path)]), tmp_path)
+    with pytest.raises(WorkerError) as told:
+        decided(monkeypatch, 1, message=sent[0])(tmp_path)
+    assert str(told.value) == f"worker 0: {refused.value}"
+
+
+def test_a_number_of_workers_that_does_not_divide_is_refused(monkeypatch, tmp_path):
+    with pytest.raises(WorkerError, match=r"^3 workers: --devices 3: expected a number that divides --batch-size 8$"):
+        decided(monkeypatch, 0, "--precision", "float32", count=3)(tmp_path)
+    with pytest.raises(WorkerError, match=r"^2 workers: --devices 2: expected a number that divides --micro-batches"):
+        decided(monkeypatch, 0, "--precision", "float32")(tmp_path)
 
 
 def test_packing_loses_nothing():
@@ -219,23 +258,20 @@ def two_devices(tmp_path_factory):
     return folder / "run"
 
 
-def launched(folder, *args) -> subprocess.Popen:
-    """Two workers of this run."""
-    command = [
-        sys.executable,
-        "-m",
-        "core.run.launch",
-        "--workers",
-        "2",
-        *SMALL,
-        "--batch-size",
-        "500",
-        *map(str, args),
-    ]
-    return subprocess.Popen(
-        [*command, "--runs-dir", str(folder), "--run", "run"], cwd=PROJECT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+@contextlib.contextmanager
+def launched(folder, *args):
+    """Two workers of this run, in a session of their own: none of it outlives the test."""
+    options = [*SMALL, "--batch-size", 500, *args, "--runs-dir", folder, "--run", "run"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "core.run.launch", "--workers", "2", *map(str, options)], cwd=PROJECT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def assert_same_run(found, expected):
@@ -248,8 +284,8 @@ def assert_same_run(found, expected):
 
 
 def test_two_processes_write_the_bytes_of_two_devices(two_devices, tmp_path):
-    process = launched(tmp_path, *TWO)
-    out, err = process.communicate(timeout=200)
+    with launched(tmp_path, *TWO) as process:
+        out, err = process.communicate(timeout=200)
     assert process.returncode == 0 and "Traceback" not in err, out + err
     assert "2 replicas on several workers" in out
     assert_same_run(tmp_path / "run", two_devices)
@@ -257,13 +293,13 @@ def test_two_processes_write_the_bytes_of_two_devices(two_devices, tmp_path):
 
 
 def test_a_killed_worker_costs_time_and_nothing_else(two_devices, tmp_path):
-    process = launched(tmp_path, *TWO)
-    deadline = time.monotonic() + 200
-    while not checkpoints.newest_first(tmp_path / "run") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
-    os.kill(max(map(int, children)), signal.SIGKILL)  # started last: worker 1
-    out, err = process.communicate(timeout=100)
+    with launched(tmp_path, *TWO) as process:
+        deadline = time.monotonic() + 200
+        while not checkpoints.newest_first(tmp_path / "run") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+        os.kill(max(map(int, children)), signal.SIGKILL)  # started last: worker 1
+        out, err = process.communicate(timeout=100)
     assert process.returncode == 1 and "Traceback" not in err, out + err
     assert "is gone or silent" in err and "worker 1" in err and "SIGKILL" in err
     run(
