@@ -178,5 +178,8 @@ def dependence(subject: Subject) -> Outcome:
              f"{percent(float(new.mean()))} of the images of the first epoch before they were trained on; the most "
              f"frequent class has {percent(max(frequent, frequent_seen))}",),
         ))  # fmt: skip
-    refuted = {} if findings else {"no-signal": "without augmentation the same settings learn from the images"}
+    rate = (
+        "" if subject.rate_factor == 1 else f", at a rate of {subject.rate_factor * subject.settings.learning_rate:.2g}"
+    )
+    refuted = {} if findings else {"no-signal": f"without augmentation the same settings learn from the images{rate}"}
     return Outcome(sentence, tuple(findings), refuted)

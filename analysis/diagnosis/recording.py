@@ -17,6 +17,7 @@ from core.settings import command_line
 PROJECT = Path(__file__).resolve().parents[2]
 RECORDINGS = PROJECT / "tests" / "faults"
 HELD_OUT_RECORDINGS = PROJECT / "tests" / "held_out_faults"
+THIRD_RECORDINGS = PROJECT / "tests" / "third_faults"
 RECORDED = (run_folder.CONFIG, *logs.COLUMNS)  # no checkpoints, no figures: small enough to be kept with the code
 TRAIN_IMAGES, TEST_IMAGES = 5_000, 2_000  # of CIFAR-10
 DENSE_START = 20  # steps whose norms are all measured
@@ -31,15 +32,10 @@ def record(name: str, out: Path, args: list[str], cases: dict[str, Case], short:
     short: with SHORT_TRAIN_IMAGES of any data set, and half a minute of training.
     """
     case = cases[name]
-    with tempfile.TemporaryDirectory() as runs_dir, contextlib.ExitStack() as contexts:
-        import train_loop  # here, so that a wrong name is reported before TensorFlow has started
+    with tempfile.TemporaryDirectory() as runs_dir, recorded_conditions(case, short), short_files():
+        import train_loop
         from core.run import start
 
-        contexts.enter_context(with_data(shortened if short else fewer_images))
-        if short:
-            contexts.enter_context(mock.patch("train_loop.TRAIN_SUBSET", SHORT_TEST_IMAGES))
-        contexts.enter_context(short_files())
-        contexts.enter_context(case.change())
         invocation = command_line.parse([*case.args.split(), *args, "--runs-dir", runs_dir, "--run", name])
         folder = Path(runs_dir) / name
         try:
@@ -58,6 +54,19 @@ def record(name: str, out: Path, args: list[str], cases: dict[str, Case], short:
         if short:
             definitions.write(out)
     print(f"recorded {out / name}")
+
+
+@contextlib.contextmanager
+def recorded_conditions(case: Case, short: bool):
+    """A context with the fault of this case and the images that it is recorded with."""
+    import train_loop  # noqa: F401  here, so that a wrong name is reported before TensorFlow has started
+
+    with contextlib.ExitStack() as contexts:
+        contexts.enter_context(with_data(shortened if short else fewer_images))
+        if short:
+            contexts.enter_context(mock.patch("train_loop.TRAIN_SUBSET", SHORT_TEST_IMAGES))
+        contexts.enter_context(case.change())
+        yield
 
 
 def fewer_images(data):
@@ -100,4 +109,4 @@ def record_each(names: list[str], out: Path, args: list[str], script: Path = FAU
     for name in names:
         given = [*options, *(["--args", *args] if args else [])]
         if subprocess.run([sys.executable, script, name, "--out", out, *given]).returncode:
-            raise run_folder.RunError(f"{name} could not be recorded; its own message is above")
+            raise run_folder.RunError(f"{name} failed; its own message is above")

@@ -25,6 +25,11 @@ class Verdict:
         return [finding.id for finding in self.findings if not finding.explained_by]
 
     @property
+    def shown(self) -> str:
+        """The first two findings."""
+        return ", ".join(f"{finding.id} ({finding.severity})" for finding in self.findings[:2]) or "none"
+
+    @property
     def named(self) -> bool:
         """Whether a right name is among the first two findings; for a clean run, whether there is no red one."""
         if not self.expected:
@@ -41,18 +46,21 @@ def verdicts(recordings: Path, cases: dict[str, Case] = COLLECTION) -> list[Verd
                 f"{recordings / name}: not recorded; `python analysis/diagnosis/faults.py {name} --out {recordings}` "
                 "does it"
             )
-        serious = tuple(f for f in diagnose.findings(Run(recordings / name)) if f.severity != "note")
-        found.append(Verdict(name, case.expected, serious))
+        found.append(verdict(name, case, diagnose.findings(Run(recordings / name))))
     return found
+
+
+def verdict(name: str, case: Case, findings) -> Verdict:
+    """The diagnosis of this case, without the notes."""
+    return Verdict(name, case.expected, tuple(f for f in findings if f.severity != "note"))
 
 
 def score(found: list[Verdict]) -> str:
     """The table, and under it alarms, recall and precision over the collection."""
     rows = [("run", "its fault", "first two findings", "named")]
     for verdict in found:
-        first = ", ".join(f"{finding.id} ({finding.severity})" for finding in verdict.findings[:2])
         right = " or ".join(verdict.expected) or "none"
-        rows.append((verdict.name, right, first or "none", "yes" if verdict.named else "NO"))
+        rows.append((verdict.name, right, verdict.shown, "yes" if verdict.named else "NO"))
     faulty, clean = ([v for v in found if bool(v.expected) == wanted] for wanted in (True, False))
     alarms = sum(bool(v.findings) for v in clean)
     causes = [(v, id) for v in found for id in v.causes]

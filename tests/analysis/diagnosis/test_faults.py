@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from runner import run
 from analysis import diagnose
 from analysis.diagnosis import definitions, scoring
 from analysis.diagnosis.collection import COLLECTION
-from analysis.diagnosis.detectors import DETECTORS
 from analysis.diagnosis.recording import PROJECT, RECORDINGS, short_files
 from analysis.support.run import Run
 from core import build, model, optimizers, random_streams, schedules
@@ -49,12 +49,22 @@ def test_the_score_over_the_collection(verdicts):
     assert "| NO " not in table
 
 
-def test_the_page_has_a_section_for_every_finding_and_the_table_as_it_is(verdicts):
+def test_the_page_has_a_section_for_every_finding_and_the_score_as_it_is(verdicts):
     page = (PROJECT / "docs" / "diagnostics.md").read_text()
-    assert [name for name in DETECTORS if f"\n### {name}\n" not in page] == []
+    assert [name for name in diagnose.RANKING if f"\n### {name}\n" not in page] == []
     table, summary = scoring.score(list(verdicts.values())).split("\n\n")
-    assert table in page, "python analysis/diagnosis/faults.py --score prints another table: put it into the page"
-    assert summary in page
+    table_file = (RECORDINGS / "README.md").read_text()
+    assert table in table_file, "faults.py --score prints another table: put it into tests/faults/README.md"
+    assert summary in table_file
+    [row] = [line for line in page.splitlines() if line.startswith("| the first")]
+    assert re.findall(r"\d+ of \d+", row) == published(summary)
+
+
+def published(summary: str) -> list[str]:
+    """The five fractions of a score: named, silent, right causes, clean runs with red, with red or amber."""
+    fractions = re.findall(r"\d+ of \d+", summary)
+    red, clean = re.search(r"red on (\d+), red or amber on \d+ of (\d+)", summary).groups()
+    return [*fractions[:3], f"{red} of {clean}", fractions[3]]
 
 
 def test_a_wrong_diagnosis_lowers_the_score(verdicts):
