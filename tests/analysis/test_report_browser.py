@@ -158,7 +158,7 @@ def test_arrow_keys_move_the_output_pixel(page):
 
 
 def test_tab_reaches_every_control(page):
-    """A group of radio buttons is one stop: the arrow keys move inside it."""
+    """A group of radio buttons is one stop: the arrow keys move inside it. So is a long command, which scrolls."""
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys
 
@@ -173,7 +173,11 @@ def test_tab_reaches_every_control(page):
         document.activeElement.blur();
         document.querySelector(".skip").focus();
         return window.expected.size;""")
-    for _ in range(count):
+    scrolling = page.execute_script("""
+        const wide = [...document.querySelectorAll(".command code, .wide")];
+        return wide.filter((e) => e.scrollWidth > e.clientWidth).length;
+        """)
+    for _ in range(count + scrolling):
         ActionChains(page).send_keys(Keys.TAB).perform()
     assert count > 20
     assert page.execute_script("return [...window.expected].filter((name) => !window.reached.has(name))") == []
