@@ -1,6 +1,7 @@
 """Checking one file: the checks in their order, up to the first that does not pass, and the mistake recognized."""
 
 import contextlib
+import functools
 import io
 import warnings
 from dataclasses import dataclass
@@ -84,9 +85,15 @@ def results(entry: Entry, module: ModuleType) -> list | None:
         return None
 
 
+@functools.cache
+def results_of(entry: Entry, text: str) -> list | None:
+    """The same for the text of a solution or of a typical mistake."""
+    return results(entry, catalogue.module(text, entry.answer))
+
+
 def agree(entry: Entry, found: list, text: str) -> bool:
     """Whether a module of this text gives the same results."""
-    others = results(entry, catalogue.module(text, entry.answer))
+    others = results_of(entry, text)
     return (
         others is not None
         and len(found) == len(others)
