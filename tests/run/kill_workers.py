@@ -2,8 +2,8 @@
 
     python tests/run/kill_workers.py --kills 30 --seed 0      about half an hour
 
-Each time one of the two, at a random moment of its training, evaluating or saving, is ended by SIGKILL or falls silent
-(SIGSTOP), which is what a machine does whose network is gone. All have to end by themselves; then all are started
+Each time one of the two, at a random moment of its training, evaluating or saving, is ended by SIGKILL, or stopped by
+SIGSTOP: to the other that is a machine whose network is gone. All have to end by themselves; then all are started
 again. A run that is complete is compared byte by byte with one that nobody killed, and the next one begins. The last
 line is for docs/reference/reliability.md; the exit status is 1 if anything was lost or a process outlived its run.
 """
