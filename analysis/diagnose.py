@@ -43,6 +43,7 @@ LARGE_STEPS = (*BAD_INIT, "frozen-step-counter", "uphill", "wrong-update", "stro
 LITTLE_LEARNED = ("divergence", "dying-relu", "vanishing", "rate-low", "no-signal")
 CAUSES = {
     "bad-init": ("unmixed-batches", *BAD_INIT, "clipped-logits"),
+    "wrong-metric": ("bad-init",),
     "no-gradient": ("equal-init",),
     "init-too-large": ("equal-init",),
     "init-too-small": ("equal-init",),
@@ -57,9 +58,9 @@ CAUSES = {
                    "evaluation-mode", "divergence"),
     "vanishing": ("saturated", "zero-init", "equal-init", "init-too-small", "no-gradient", "shrinking-weights",
                   "dying-relu", "double-softmax"),
-    "rate-low": ("unmixed-batches", *BAD_INIT, "no-gradient", "double-softmax", "frozen-step-counter", "frozen-layer",
-                 "uphill", "wrong-update", "shrinking-weights", "strong-momentum", "rate-high", "dying-relu",
-                 "vanishing"),
+    "rate-low": ("unmixed-batches", *BAD_INIT, "bad-init", "no-gradient", "double-softmax", "frozen-step-counter",
+                 "frozen-layer", "uphill", "wrong-update", "shrinking-weights", "strong-momentum", "rate-high",
+                 "dying-relu", "vanishing"),
     "frozen-layer": ("zero-init", "equal-init"),
     "wrong-update": ("uphill", "frozen-layer"),
     "no-signal": (*BROKEN_STEP, *LITTLE_LEARNED[:-1]),

@@ -4,7 +4,7 @@
 
 Each takes up to some 20 seconds, uses the settings of the run with train_step itself, and adds findings to those of
 the logs or removes some. After TheDeepChecker (Ben Braiek & Khomh 2023). This file: what a check is given, what it
-returns, and what follows for the diagnosis; the checks are in probes_training.py and probes_data.py.
+returns, and what follows for the diagnosis; the checks are in probes_training.py, probes_data.py and probes_network.py.
 """
 
 import dataclasses
@@ -150,11 +150,12 @@ def subject_of(run: Run, data_dir: str = "") -> tuple[Subject, str]:
 
 def checks() -> dict[str, Callable[[Subject], Outcome]]:
     """{what is checked: its function}, in the order in which they are made."""
-    from analysis.diagnosis import probes_data, probes_training
+    from analysis.diagnosis import probes_data, probes_network, probes_training
 
     return {
         "training images": probes_data.training_images,
         "test images in training": probes_data.near_duplicates,
+        "dropout": probes_network.dropout,
         "learning-rate range": probes_training.rate_range,
         "one batch by heart": probes_training.memorize,
         "zeroed images, permuted labels": probes_training.dependence,

@@ -408,7 +408,10 @@ def test_gradients_that_are_added_up(tmp_path):
 def test_weights_that_move_by_something_else(tmp_path, gain, wrong):
     made = MadeRun()
     made.layers["gain_ratio"] = {"network": (np.array([1, 2]), np.array([gain, 1.0]))}
+    made.layers["predicted_change"] = {"network": (np.array([1, 2]), np.array([-0.02, -0.02]))}
     assert (found_by(tmp_path, made, "wrong-update") is not None) == wrong
+    made.layers["predicted_change"]["network"][1][0] = -5e-6  # the rounding of a loss of 2.3
+    assert found_by(tmp_path / "b", made, "wrong-update") is None
 
 
 @pytest.mark.parametrize(

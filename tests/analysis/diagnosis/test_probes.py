@@ -9,10 +9,11 @@ from made_runs import MadeRun
 from runner import run, tenth_of_shapes10
 
 from analysis import diagnose
-from analysis.diagnosis import probes, probes_data, probes_training
+from analysis.diagnosis import probes, probes_data, probes_network, probes_training
+from analysis.diagnosis.cases import replaced
 from analysis.diagnosis.detectors.finding import Finding
 from analysis.diagnosis.probes import Outcome, ShortTraining, Subject
-from analysis.support.run import NotMeasured
+from analysis.support.run import NotMeasured, Run
 from core.run import start
 from core.settings.settings import Settings
 
@@ -108,8 +109,11 @@ def test_zeroed_images_and_permuted_labels(tmp_path):
     same = Short(1.25, right=0.1)
     found = probes_training.dependence(Made(tmp_path / "b", plain, same, permuted)).findings
     assert [f.title for f in found] == ["The loss does not depend on the images"]
-    found = probes_training.dependence(Made(tmp_path / "c", Short(1.2, right=0.12), zeroed, permuted)).findings
+    shuffled = Short(2.15, right=0.12)
+    found = probes_training.dependence(Made(tmp_path / "c", shuffled, zeroed, permuted)).findings
     assert [f.title for f in found] == ["The labels do not belong to the images"]
+    only_test = Short(1.2, right=0.12)  # the test labels are wrong, those of training are not
+    assert ids(probes_training.dependence(Made(tmp_path / "f", only_test, zeroed, permuted))) == []
     clever = Short(1.2, right=0.11, new=0.3)  # right about permuted labels before it was trained on them
     assert ids(probes_training.dependence(Made(tmp_path / "d", plain, zeroed, clever))) == ["learns-from-nothing"]
     with pytest.raises(NotMeasured, match="came to step 300 only"):
@@ -189,6 +193,26 @@ def test_augmentation_that_leaves_nothing(tmp_path, monkeypatch, left, found):
     assert ids(outcome) == found and bool(outcome.refuted) == (not found)
     with pytest.raises(NotMeasured, match="no augmentation"):
         probes_data.augmentation(of_data(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    "trained, evaluated, found",
+    [(0.41, 0.0, []), (0.95, 0.0, ["strong-regularization"]), (0.0, 0.0, ["no-regularization"]),
+     (0.4, 0.4, ["evaluation-mode"])],
+)  # fmt: skip
+def test_dropout_that_is_not_what_it_is_called(tmp_path, monkeypatch, trained, evaluated, found):
+    monkeypatch.setattr(probes_network, "dropped_fractions", lambda subject: [("dropout", 0.4, trained, evaluated)])
+    assert ids(probes_network.dropout(Made(tmp_path))) == found
+
+
+def test_what_dropout_drops_is_measured(straight):
+    """The debug network's layer drops a tenth; with another rate inside, what it does, beside what config.json says."""
+    subject = Subject(Run(straight), Settings(network="debug", kernels="textbook"), tenth_of_shapes10())
+    [(name, rate, trained, evaluated)] = probes_network.dropped_fractions(subject)
+    assert (name, rate, evaluated) == ("dropout", 0.1, 0) and abs(trained - 0.1) < 0.01
+    with replaced("core.random_streams.uniform", lambda uniform, *given: 0.2 * uniform(*given)):
+        [(_, rate, trained, _)] = probes_network.dropped_fractions(subject)
+    assert rate == 0.1 and abs(trained - 0.5) < 0.01
 
 
 # ---------------------------------------------------------------------------- what follows
