@@ -136,13 +136,14 @@ def subject_of(run: Run, data_dir: str = "") -> tuple[Subject, str]:
     from core import devices
 
     devices.import_tensorflow()
-    from analysis.support.network import settings_of
+    from analysis.support.network import settings_of, untrained_network
     from core.run import recovery, start
 
     settings = settings_of(run.config)
     settings = dataclasses.replace(settings, data_dir=data_dir or settings.data_dir)
     devices.configure(settings.threads, settings.micro_batches)
     device, _ = devices.choose(settings.device)
+    untrained_network(run.folder)  # a RunError if this version cannot build the network
     data = start.load(settings.data, settings.data_dir, settings.holdout, settings.train_images)
     recovery.check_same_data(run.folder, data)
     return Subject(run, settings, data), device

@@ -1,5 +1,7 @@
 """The active checks: each rule on made-up short trainings, the data checks on images, and all of them on a real run."""
 
+import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ from analysis.diagnosis.detectors.finding import Finding
 from analysis.diagnosis.probes import Outcome, ShortTraining, Subject
 from analysis.support.run import NotMeasured, Run
 from core.run import start
+from core.run.errors import RunError
 from core.settings.settings import Settings
 
 
@@ -246,6 +249,15 @@ def test_a_real_run_is_probed(straight, monkeypatch, capsys):
     words = " ".join(shown.out.split())
     assert "permuted labels: after 100 steps the loss is" in words and "100.0 % are right in training mode" in words
     assert "the run has no augmentation" in words and "adds" not in words
+
+
+def test_a_network_that_is_gone_is_one_line(straight, tmp_path):
+    folder = shutil.copytree(straight, tmp_path / "old")
+    config = json.loads((folder / "config.json").read_text())
+    config["architecture"][0]["layer"] = "Capsule"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match="its network cannot be built"):
+        diagnose.probe(Run(folder))
 
 
 def test_a_run_on_other_data_is_refused(straight):
