@@ -179,10 +179,10 @@ def on_first(variables: list[tf.Variable]) -> list[tf.Variable]:
 
 
 def join_moving_averages(before: list[tf.Tensor], averages: list[tf.Variable], momenta: list[float]) -> None:
-    """Assign batch norm's moving averages as one device would have them that took the shares of all in turn.
+    """Assign batch norm's moving averages as one device would have them that took the rows of all in turn.
 
-    before: their values before this step. momenta: k, the fraction that is left of each after this replica's share.
-    The share of replica r has moved m to m_r; with n replicas  m <- k^n m + sum over r of k^(n-1-r) (m_r - k m).
+    before: their values before this step. momenta: k, the fraction that is left of each after this replica's rows.
+    The rows of replica r have moved m to m_r; with n replicas  m <- k^n m + sum over r of k^(n-1-r) (m_r - k m).
     """
     later = count() - 1 - rank()
     moves = [k**later * (now - k * m) for m, now, k in zip(before, averages, momenta)]

@@ -142,7 +142,8 @@ def activation_quantities(batches: list) -> dict[str, np.ndarray]:
     rows = []
     for of_layer in zip(*batches):  # one layer, in every batch
         means, variances, sparsity = (np.array([float(batch[i]) for batch in of_layer]) for i in range(3))
-        variance = np.mean(variances + means**2) - np.mean(means) ** 2
+        with np.errstate(all="ignore"):  # a diverged network has no variance
+            variance = np.mean(variances + means**2) - np.mean(means) ** 2
         dead = np.max([batch[3].numpy() for batch in of_layer], axis=0) < NEAR_ZERO
         rows.append((means.mean(), max(variance, 0) ** 0.5, sparsity.mean(), dead.mean()))
     return dict(zip(ACTIVATION_QUANTITIES, np.array(rows).T))

@@ -8,6 +8,7 @@ python -m core.run.launch --slurm                   print $TF_CONFIG of this tas
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -17,6 +18,7 @@ import tempfile
 import time
 
 from core.run.workers import GRACE, ROOT
+from core.settings import command_line
 
 PORT = 12345  # of the workers on machines of their own
 
@@ -44,7 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
     if not 0 < args.port < 65536:
         parser.exit(2, f"{parser.prog}: --port {args.port}: expected 1 to 65535\n")
     if args.hosts:
-        print(commands([host if ":" in host else f"{host}:{args.port}" for host in args.hosts], options))
+        addresses = [host if re.search(r":\d+$", host) else f"{host}:{args.port}" for host in args.hosts]
+        if len(set(addresses)) < max(len(addresses), 2):
+            parser.exit(2, f"{parser.prog}: --hosts {' '.join(args.hosts)}: expected two or more, each once\n")
+        print(commands(addresses, options))
         return 0
     if args.slurm:
         print(slurm_config(args.port))
@@ -76,11 +81,13 @@ def slurm_config(port: int) -> str:
     from core.devices import import_tensorflow
 
     tf = import_tensorflow()
+    tasks = re.sub(r"\(.*?\)", "", os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1"))  # 2(x3),1
+    per_node = max(int(number) for number in tasks.split(","))
     try:
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
             jobs={"worker": int(os.environ["SLURM_NTASKS"])},
             port_base=port,
-            gpus_per_node=1,
+            gpus_per_node=per_node,
             gpus_per_task=1,
             auto_set_gpu=False,
         )
@@ -110,31 +117,40 @@ def launch(count: int, options: list[str]) -> int:
     When one ends before its time the others are ended too. Returns the exit status of worker 0, or 1.
     """
     addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
+    command_line.parse(options)  # a mistake is told once
     if not any(option.startswith("--threads") for option in options):
         options = [*options, "--threads", str(max((os.cpu_count() or 1) // count, 1))]
     workers, errors = [], [tempfile.TemporaryFile() for _ in range(count)]
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # the terminal sends Ctrl-C to the workers too
+    signal.signal(signal.SIGTERM, lambda number, frame: [worker.send_signal(number) for worker in workers])
     for index in range(count):
         environment = os.environ | {"TF_CONFIG": tf_config(addresses, index)}
+        environment["GLASSBOX_LAUNCHER"] = f"-m core.run.launch --workers {count}"
         quiet = {}
         if index:
             environment.pop("GLASSBOX_RUN_FILE", None)
             quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors[index]}
         workers.append(subprocess.Popen([sys.executable, ROOT / "train_loop.py", *options], env=environment, **quiet))
-    # Ctrl-C reaches the workers by themselves: they belong to the same terminal.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: [worker.send_signal(number) for worker in workers])
     first = first_failure(workers)
     ended = end_all(workers)
     if first is not None:
         errors[first].seek(0)
-        sys.stderr.write(errors[first].read().decode(errors="replace"))
-        if workers[first].returncode < 0:
-            name = signal.Signals(-workers[first].returncode).name
-            print(
-                f"worker {first} at {addresses[first]} was ended by {name}; what was saved before is undamaged, "
-                "see --resume", file=sys.stderr,
-            )  # fmt: skip
+        said = errors[first].read().decode(errors="replace")
+        if "worker 0" not in said:  # what is said of it, it has said itself
+            sys.stderr.write(said)
+        if message := ending(first, addresses[first], workers[first].returncode):
+            print(message, file=sys.stderr)
     return workers[0].returncode if ended and workers[0].returncode >= 0 else 1
+
+
+def ending(index: int, address: str, status: int) -> str | None:
+    """What to say of a worker that a signal ended; it could not say it itself."""
+    if status >= 0:
+        return None
+    if -status in (signal.SIGINT, signal.SIGTERM):
+        return "stopped before the first step; nothing was written"
+    name = signal.Signals(-status).name
+    return f"worker {index} at {address} was ended by {name}; what was saved before is undamaged, see --resume"
 
 
 def first_failure(workers: list[subprocess.Popen]) -> int | None:

@@ -179,12 +179,8 @@ def _lock(file) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-MAY_CHANGE = (
-    "data_dir",
-    "keep_checkpoints",
-    "epochs",
-    "devices",
-)  # on a resume; everything else would make it another run
+# On a resume; everything else would make it another run.
+MAY_CHANGE = ("data_dir", "keep_checkpoints", "epochs", "devices", "threads")
 
 
 def resumed_settings(folder: Path, invocation) -> Settings:

@@ -42,6 +42,7 @@ def start_session(invocation, prepare, compiled):
         diagnostics = Diagnostics(training, compiled)
         if invocation.resume:
             start = resume(training, diagnostics, folder)
+            workers.check_same({"step of the checkpoint": str(start)})
         else:
             start, name = 0, run_folder.name_for(invocation.run, settings.recipe, data)
             folder = run_folder.create(invocation.runs_dir, name)

@@ -1,6 +1,7 @@
 """What the terminal shows: the opening lines, the progress bar, the closing lines."""
 
 import math
+import os
 import shlex
 import sys
 import time
@@ -110,11 +111,12 @@ def augmented_line(data, evaluation) -> None:
 
 def interrupted(folder, step: int, total_steps: int, reason: str, workers: bool = False) -> None:
     """The run was stopped before its end: where it stands, and the command that continues."""
+    launcher = os.environ.get("GLASSBOX_LAUNCHER", "")  # what started all workers (core/run/launch.py)
     where = f" --runs-dir {shlex.quote(str(folder.parent))}" if str(folder.parent) != "runs" else ""
     say(
         f"\n{reason}: stopped after step {step:,} of {total_steps:,}, everything saved. To continue"
-        f"{', start every worker with' if workers else ''}:",
-        f"    python train_loop.py --run {shlex.quote(folder.name)} --resume{where}",
+        f"{', start every worker with' if workers and not launcher else ''}:",
+        f"    python {launcher or 'train_loop.py'} --run {shlex.quote(folder.name)} --resume{where}",
     )
 
 

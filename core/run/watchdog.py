@@ -54,4 +54,5 @@ def say(sentence: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the watched process, and that ends this one
     watch(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:])

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 60  # seconds that a worker waits for the others to start
 GRACE = 20  # seconds that TensorFlow gets to end its connections before the process is ended
 AGREE_EVERY = 10  # steps between two questions whether somebody was asked to stop
-OWN_BUSINESS = ("data_dir", "threads", "device", "keep_checkpoints")  # settings that may differ between workers
+MAY_DIFFER = ("data_dir", "threads", "device", "keep_checkpoints")  # settings that may differ between workers
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def from_environment() -> Cluster | None:
         kind, index = config.get("task", {}).get("type", "worker"), config.get("task", {}).get("index", 0)
         for address in addresses:
             host, _, port = address.rpartition(":")
-            if not host or not 0 < int(port) < 65536:
+            if not host or not 0 < int(port) < 65536 or addresses.count(address) > 1:
                 raise ValueError(address)
         if set(config.get("cluster", {})) - {"worker"} or kind != "worker" or not 0 <= index < max(len(addresses), 1):
             raise ValueError(text)
@@ -78,11 +78,13 @@ def joined(invocation):
     from core import replicas
 
     terminal.silent = cluster.index > 0
-    check_options(invocation)
+    check_options(invocation, len(cluster.addresses))
     devices.configure(invocation.settings.threads)
+    if invocation.settings.device == "cpu":
+        devices.import_tensorflow().config.set_visible_devices([], "GPU")
     wait_for_all(cluster, replicas.connect)
     try:
-        with replicas.placed_on(0, ""), tempfile.TemporaryDirectory() as own_folder:
+        with replicas.connected.scope(), tempfile.TemporaryDirectory(prefix="glassbox-worker-") as own_folder:
             check_same(started_with(invocation))
             yield as_worker_0_decides(cluster, invocation, Path(own_folder))
             leave_together()
@@ -90,8 +92,8 @@ def joined(invocation):
         if not is_lost_connection(error):
             raise
         raise WorkerError(
-            f"{missing(cluster.addresses)} is gone or silent, see its terminal; what was saved before is undamaged: "
-            "start all again with --resume"
+            f"{missing(cluster.addresses)} does not answer any more ({first_line(error)}); see its terminal first; "
+            "what was saved before is undamaged: start all again with --resume"
         ) from None
     finally:
         end_within(GRACE)
@@ -101,6 +103,7 @@ def leave_together() -> None:
     """Wait for the others, who may still need numbers of this worker; one of them may be a moment ahead and gone."""
     from core import replicas
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         replicas.exchanged(b"finished")
     except Exception as error:
@@ -108,8 +111,14 @@ def leave_together() -> None:
             raise
 
 
-def check_options(invocation) -> None:
-    """Raise WorkerError for what one process alone can do."""
+def check_options(invocation, count: int) -> None:
+    """Raise WorkerError for what one process alone can do, or does not fit `count` workers."""
+    if "devices" in invocation.given and invocation.settings.devices != count:
+        raise WorkerError(f"--devices {invocation.settings.devices}: {count} workers are started; leave it out")
+    if invocation.settings.device.startswith("gpu:"):
+        raise WorkerError(
+            f"--device {invocation.settings.device}: a worker takes all GPUs that it sees; use $CUDA_VISIBLE_DEVICES"
+        )
     if invocation.pdb:
         raise WorkerError("--pdb: the debugger stops one process and the others wait; use --devices N without workers")
     if invocation.settings.diagnostics_budget:
@@ -124,14 +133,23 @@ def wait_for_all(cluster: Cluster, connect) -> None:
     command = [sys.executable, "-m", "core.run.watchdog", str(os.getpid()), str(PATIENCE), *cluster.addresses]
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     watchdog = subprocess.Popen(command, cwd=ROOT)
+    held_back = {signal.SIGTERM} if hasattr(signal, "pthread_sigmask") else set()
+    if held_back:  # TensorFlow would take it and do nothing
+        signal.pthread_sigmask(signal.SIG_BLOCK, held_back)
     try:
         connect()
     except Exception as error:
-        raise WorkerError(f"cannot connect with the other workers: {str(error).splitlines()[0]}") from None
+        here = cluster.addresses[cluster.index]
+        raise WorkerError(
+            f"cannot connect to the other workers: {first_line(error)}; is the port of {here} in use on this machine?"
+        ) from None
     finally:
         watchdog.kill()
         watchdog.wait()
         signal.signal(signal.SIGINT, before)
+        if held_back:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, held_back)
 
 
 def check_same(mine: dict[str, str]) -> None:
@@ -156,7 +174,7 @@ def started_with(invocation) -> dict[str, str]:
     import tensorflow as tf
 
     settings = dataclasses.asdict(invocation.settings)
-    own = {option(name): str(value) for name, value in settings.items() if name not in OWN_BUSINESS}
+    own = {option(name): str(value) for name, value in settings.items() if name not in MAY_DIFFER}
     run = {"--run": invocation.run, "--resume": str(invocation.resume), "--stop-at": str(invocation.stop_at)}
     return own | run | {"TensorFlow": tf.__version__, "NumPy": np.__version__, "program files": program_fingerprint()}
 
@@ -182,15 +200,14 @@ def as_worker_0_decides(cluster: Cluster, invocation, own_folder: Path):
     if "refusal" in decisions:
         raise WorkerError(f"worker 0: {decisions['refusal'].decode()}")
     count, settings = replicas.in_all(), invocation.settings
-    settings = dataclasses.replace(
-        settings,
-        devices=count,
-        precision=decisions["precision"].decode(),
-        kernels="fast" if settings.kernels == "auto" and not settings.eager else settings.kernels,
-    )
-    if not invocation.resume and (problems := settings.problems()):
-        raise WorkerError(f"{len(cluster.addresses)} workers: {problems[0]}")
-    invocation = dataclasses.replace(invocation, settings=settings, given=(*invocation.given, "devices"))
+    settings = dataclasses.replace(settings, devices=count)
+    if not invocation.resume:  # a run that is resumed has made these choices
+        kernels = "fast" if settings.kernels == "auto" and not settings.eager else settings.kernels
+        settings = dataclasses.replace(settings, precision=decisions["precision"].decode(), kernels=kernels)
+        if problems := settings.problems():
+            raise WorkerError(f"{len(cluster.addresses)} workers: {problems[0]}")
+    given = (*invocation.given, "devices", "threads")  # both as they are here, also if the run was begun with others
+    invocation = dataclasses.replace(invocation, settings=settings, given=given)
     if cluster.index == 0:
         return invocation
     run = decisions["run"].decode()
@@ -207,12 +224,15 @@ def worker_0_decides(invocation) -> dict[str, bytes]:
     device, _ = devices.choose(settings.device)
     decisions = {"precision": devices.choose_precision(settings.precision, device)[0].encode(), "run": b""}
     if not invocation.resume:
+        run_folder.check_free(invocation.runs_dir, invocation.run)
         return decisions
     folder = run_folder.find(invocation.run or None, invocation.runs_dir)
     wanted = [folder / name for name in (run_folder.CONFIG, *logs.COLUMNS)]
     if checkpoints.newest_first(folder):
         wanted += checkpoints.newest(folder).path.iterdir()
-    files = {f"{folder.name}/{path.relative_to(folder)}": path.read_bytes() for path in wanted if path.exists()}
+    files = {
+        f"{folder.name}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in wanted if path.exists()
+    }
     return decisions | {"run": folder.name.encode()} | files
 
 
@@ -229,6 +249,11 @@ def unpacked(archive: bytes) -> dict[str, bytes]:
     """What `packed` packed."""
     with zipfile.ZipFile(io.BytesIO(archive)) as file:
         return {name: file.read(name) for name in file.namelist()}
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what TensorFlow says, or the kind of the error."""
+    return str(error).partition("\n")[0][:160] or type(error).__name__
 
 
 def is_lost_connection(error: Exception) -> bool:

@@ -46,8 +46,8 @@ class MicroBatchedCNN(CNN):
         """Batch norm's moving averages, and what fraction of each is left after the micro-batches of one replica."""
         layers = [layer for layer in self.layers if isinstance(layer, BatchNormalization)]
         averages = [average for layer in layers for average in layer.statistics]
-        share = self.micro_batches // replicas.count()
-        return averages, [layer.momentum**share for layer in layers for _ in layer.statistics]
+        passes = self.micro_batches // replicas.count()
+        return averages, [layer.momentum**passes for layer in layers for _ in layer.statistics]
 
     def outputs(self, images, training, step=None):
         """(layer, its output for the whole batch) in forward order."""

@@ -61,13 +61,12 @@ def wait(started: list[subprocess.Popen], seconds: float) -> bool:
 
 
 def kill_one(started, chance: random.Random, folder: Path) -> tuple[str, int] | None:
-    """Kill one at a random moment after its first new step: (signal, which); None when both were done before."""
+    """Kill one at a random moment after its first new step: (signal, which); None when one had ended before."""
     begun, victim, name = steps_of(folder), chance.randrange(2), chance.choice(("SIGKILL", "SIGKILL", "SIGSTOP"))
     while steps_of(folder) <= begun and any(process.poll() is None for process in started):
         time.sleep(0.01)
     wait(started, chance.uniform(0, 4))
     if any(process.poll() is not None for process in started):
-        wait(started, OUTLIVES)
         return None
     started[victim].send_signal(getattr(signal, name))
     return name, victim
@@ -91,6 +90,9 @@ def main(kills: int, seed: int) -> int:
             started = start(runs_dir, resume=(runs_dir / "run" / "config.json").exists())
             victim = kill_one(started, chance, runs_dir / "run")
             if victim is None:
+                if not wait(started, OUTLIVES):
+                    problems.append(f"after {done} a process is still there")
+                    [process.kill() for process in started]
                 problems += [process.stderr.read() for process in started if process.returncode]
                 compared += 1
                 if not same(runs_dir / "run", expected):
@@ -102,7 +104,7 @@ def main(kills: int, seed: int) -> int:
             if not wait([other], OUTLIVES):
                 problems.append(f"worker {1 - victim[1]} still there {OUTLIVES} s after {victim[0]} to the other")
                 other.kill()
-            elif "is gone or silent" not in (said := other.stderr.read()):
+            elif "does not answer any more" not in (said := other.stderr.read()):
                 problems.append(f"after {victim}: {said}")
             started[victim[1]].kill()
             started[victim[1]].wait()

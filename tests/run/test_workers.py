@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,7 @@ def test_the_environment_says_who_they_are(monkeypatch):
     "text",
     [
         "worker", "[1]", "[" * 3000, launch.tf_config(ADDRESSES, 2), launch.tf_config(ADDRESSES, -1),
+        launch.tf_config(["a:1", "a:1"], 0),
         launch.tf_config(["a", "b"], 0), launch.tf_config(["a:0", "b:1"], 0), launch.tf_config([1, 2], 0),
         launch.tf_config(ADDRESSES, "0"), launch.tf_config(ADDRESSES, 0).replace('"type": "worker"', '"type": "chief"'),
         launch.tf_config(ADDRESSES, 0).replace('"cluster": {', '"cluster": {"ps": ["c:1"], '),
@@ -54,11 +56,17 @@ def test_one_process_by_itself_is_left_as_it_is(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("args", "message"), [(("--pdb",), "--pdb: the debugger"), (("--diagnostics-budget", "2"), "--diagnostics-budget:")]
+    ("args", "message"),
+    [
+        (("--pdb",), "--pdb: the debugger"),
+        (("--diagnostics-budget", "2"), "--diagnostics-budget:"),
+        (("--devices", "4", "--micro-batches", "4"), "--devices 4: 2 workers are started"),
+        (("--device", "gpu:1"), "--device gpu:1: a worker takes all GPUs"),
+    ],
 )
 def test_what_one_process_alone_can_do_is_refused(args, message):
     with pytest.raises(WorkerError, match=f"^{message}"):
-        workers.check_options(parse(["--recipe", "debug", *args]))
+        workers.check_options(parse(["--recipe", "debug", *args]), 2)
 
 
 def exchange_with(monkeypatch, *others):
@@ -198,7 +206,8 @@ def test_what_tensorflow_says_while_connecting_is_one_line():
     def connect():
         raise RuntimeError("no such host\nand a trace")
 
-    with pytest.raises(WorkerError, match=r"^cannot connect with the other workers: no such host$"):
+    message = "cannot connect to the other workers: no such host; is the port of 10.0.0.1:12345 in use on this machine?"
+    with pytest.raises(WorkerError, match="^" + re.escape(message) + "$"):
         workers.wait_for_all(workers.Cluster(tuple(ADDRESSES), 0), connect)
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_DFL
 
@@ -214,12 +223,23 @@ def test_the_commands_for_several_machines(capsys):
         assert command == "python train_loop.py --recipe minute --run it"
 
 
+@pytest.mark.parametrize("hosts", [["a"], ["a", "a"], ["a", "a:12345"]])
+def test_hosts_have_to_be_two_and_different(hosts, capsys):
+    with pytest.raises(SystemExit) as left:
+        launch.main(["--hosts", *hosts])
+    assert left.value.code == 2 and "expected two or more, each once" in capsys.readouterr().err
+
+
 def test_slurm_says_who_they_are(monkeypatch, capsys):
     job = {"NTASKS": "2", "STEP_NODELIST": "node[1-2]", "STEP_TASKS_PER_NODE": "1(x2)", "STEP_NUM_TASKS": "2"}
     for name, value in (job | {"PROCID": "1"}).items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     assert launch.main(["--slurm", "--port", "5000"]) == 0
     assert capsys.readouterr().out.strip() == launch.tf_config(["node1:5000", "node2:5000"], 1)
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "2")
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "node1")
+    assert launch.main(["--slurm", "--port", "5000"]) == 0
+    assert capsys.readouterr().out.strip() == launch.tf_config(["node1:5000", "node1:5001"], 1)
     monkeypatch.delenv("SLURM_NTASKS")
     with pytest.raises(SystemExit, match="not a task of a Slurm job"):
         launch.main(["--slurm"])
@@ -245,6 +265,12 @@ def test_when_one_ends_the_others_are_ended(monkeypatch):
     assert [process.returncode for process in started] == [-signal.SIGKILL, 3]
     started = processes("pass", "pass")
     assert launch.first_failure(started) is None and launch.end_all(started)
+
+
+def test_what_a_signal_ended_is_told():
+    assert launch.ending(1, "a:1", 1) is None
+    assert launch.ending(0, "a:1", -signal.SIGTERM) == "stopped before the first step; nothing was written"
+    assert launch.ending(1, "a:1", -signal.SIGKILL).startswith("worker 1 at a:1 was ended by SIGKILL;")
 
 
 TWO = ("--micro-batches", 2, "--steps", 30, "--checkpoint-every", 10)
@@ -295,13 +321,13 @@ def test_two_processes_write_the_bytes_of_two_devices(two_devices, tmp_path):
 def test_a_killed_worker_costs_time_and_nothing_else(two_devices, tmp_path):
     with launched(tmp_path, *TWO) as process:
         deadline = time.monotonic() + 200
-        while not checkpoints.newest_first(tmp_path / "run") and time.monotonic() < deadline:
+        while not checkpoints.newest_first(tmp_path / "run") and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.02)
         children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
         os.kill(max(map(int, children)), signal.SIGKILL)  # started last: worker 1
         out, err = process.communicate(timeout=100)
     assert process.returncode == 1 and "Traceback" not in err, out + err
-    assert "is gone or silent" in err and "worker 1" in err and "SIGKILL" in err
+    assert "does not answer any more" in err and "worker 1" in err and "SIGKILL" in err
     run(
         "train_loop.py", "--runs-dir", tmp_path, "--run", "run", "--resume", "--devices", 2
     )  # one process takes the place of the two
