@@ -269,10 +269,17 @@ def test_the_runner_finds_a_command_that_fails_and_a_number_that_is_not_printed(
         "```bash\npython -c 'x = input(); print(\"typed\", x)'\n```\n```pdb\n5\n```\n```bash\npython absent.py\n```\n"
         "| in the output | expected |\n| --- | --- |\n| `typed …` | 5 |\n"
     )
-    problems = run_lessons.run_lesson(Lesson(FOLDER / "en" / "99-made.md", text, "en"))
-    assert problems[0] == "lesson 99: `twice …`: expected 7, found 6" and len(problems) == 2
-    assert problems[1].startswith("lesson 99: python absent.py: exit status 2: ")
+    lesson = Lesson(FOLDER / "en" / "99-made.md", text, "en")
+    [problem], [other_number] = run_lessons.run_lesson(lesson)
+    assert other_number == "lesson 99: `twice …`: expected 7, found 6"
+    assert problem.startswith("lesson 99: python absent.py: exit status 2: ")
     assert capsys.readouterr().out.count("lesson 99") == 4
+
+
+def test_a_number_outside_its_tolerance_is_told_and_is_a_mistake_unless_any_will_do(monkeypatch, capsys):
+    monkeypatch.setattr(run_lessons, "run_lesson", lambda lesson, limit: ([], ["lesson 2: expected 7, found 6"]))
+    assert (run_lessons.main(["2"]), run_lessons.main(["2", "--any-numbers"])) == (1, 0)
+    assert capsys.readouterr().err.count("lesson 2: expected 7, found 6") == 2
 
 
 def test_a_command_that_takes_over_a_minute_is_found(monkeypatch, tmp_path):
