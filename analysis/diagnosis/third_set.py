@@ -10,11 +10,13 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from analysis.diagnosis.cases import COMMON, SHAPES, Case, entering, replaced, with_data
+from analysis.diagnosis.cases import COMMON, SHAPES, SMALL, Case, entering, replaced, with_data
 
 SHORT = "--epochs 4"  # 200 steps
 PLAIN = f"--recipe classic --network plain --width 8 {COMMON} {SHORT}"
 PLAIN_CIFAR, PLAIN_SHAPES = f"{PLAIN} --data cifar10", f"{PLAIN} --data shapes10"
+SMALL_SHAPES = f"{SMALL} --learning-rate 0.015"
+SMALL_CIFAR = f"{SMALL_SHAPES} --data cifar10"
 NORMALIZED = f"{PLAIN_SHAPES} --batch-norm"
 
 THIRD = {}
@@ -159,4 +161,25 @@ THIRD |= {
     "clean-38": Case(f"{PLAIN_CIFAR} --optimizer adam --dropout 0.2 --seed 48"),
     "clean-39": Case(f"{PLAIN_SHAPES} --kernel-size 5 --learning-rate 0.02 --seed 49"),
     "clean-40": Case(f"{PLAIN_SHAPES} --activation gelu --batch-norm --weight-decay 0.005 --seed 50"),
+    # Twenty more, recorded under the rules of commit c32a0c8. The rate of `debug` suits so short a warm-up.
+    "clean-41": Case(f"{SMALL_SHAPES} --epochs 3 --seed 51"),
+    "clean-42": Case(f"{SMALL_CIFAR} --epochs 3 --seed 52"),
+    "clean-43": Case(f"{SMALL_SHAPES} --epochs 2 --batch-size 32 --seed 53"),
+    "clean-44": Case(f"{SMALL_CIFAR} --epochs 4 --flip random --crop 2 --seed 54"),
+    "clean-45": Case(f"{SMALL_SHAPES} --epochs 5 --label-smoothing 0.2 --seed 55"),
+    "clean-46": Case(f"{SMALL_CIFAR} --epochs 6 --batch-size 128 --seed 56"),
+    "clean-47": Case(f"{SMALL_SHAPES} --epochs 4 --optimizer adam --learning-rate 0.002 --seed 57"),
+    "clean-48": Case(f"{SMALL_CIFAR} --epochs 4 --optimizer adamw --learning-rate 0.002 --seed 58"),
+    "clean-49": Case(f"{SMALL_SHAPES} --epochs 4 --holdout --seed 59"),
+    "clean-50": Case(f"{SMALL_CIFAR} --epochs 3 --weight-decay 0.002 --momentum 0.95 --learning-rate 0.008 --seed 60"),
+    "clean-51": Case(f"{PLAIN_SHAPES} --epochs 3 --seed 61"),
+    "clean-52": Case(f"{PLAIN_CIFAR} --epochs 3 --batch-norm --dropout 0.2 --seed 62"),
+    "clean-53": Case(f"{PLAIN_SHAPES} --epochs 3 --pooling stride --batch-norm --seed 63"),
+    "clean-54": Case(f"{PLAIN_CIFAR} --epochs 3 --optimizer adam --batch-norm --seed 64"),
+    "clean-55": Case(f"{PLAIN_SHAPES} --epochs 3 --depth 2 --batch-norm --seed 65"),
+    "clean-56": Case(f"{PLAIN_CIFAR} --epochs 3 --flip alternating --crop 4 --batch-norm --seed 66"),
+    "clean-57": Case(f"{PLAIN_SHAPES} --epochs 3 --width 4 --dense-units 64 --seed 67"),
+    "clean-58": Case(f"{PLAIN_CIFAR} --epochs 3 --activation gelu --label-smoothing 0.1 --seed 68"),
+    "clean-59": Case(f"{PLAIN_SHAPES} --epochs 3 --momentum 0.8 --weight-decay 0 --seed 69"),
+    "clean-60": Case(f"{PLAIN_CIFAR} --epochs 3 --batch-size 32 --learning-rate 0.02 --seed 70"),
 }

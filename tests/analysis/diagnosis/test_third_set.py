@@ -15,7 +15,9 @@ from core.settings import command_line
 def test_it_has_other_faults_on_other_networks():
     assert not set(THIRD) & (set(COLLECTION) | set(HELD_OUT))
     assert sum(bool(case.expected) for case in THIRD.values()) >= 10
-    assert "debug" not in {command_line.parse(case.args.split()).settings.network for case in THIRD.values()}
+    faulty = [command_line.parse(case.args.split()).settings.network for case in THIRD.values() if case.expected]
+    assert "debug" not in faulty
+    assert len(THIRD) - len(faulty) >= 30  # clean ones: nothing on 30 says below 11 %
 
 
 def test_the_recordings_are_of_todays_definitions():
@@ -43,4 +45,4 @@ def test_every_run_of_it_can_be_started(name):
 
 def test_recordings_are_small():
     files = [path for path in THIRD_RECORDINGS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 2e6
+    assert sum(path.stat().st_size for path in files) < 3e6
