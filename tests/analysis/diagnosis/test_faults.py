@@ -67,6 +67,15 @@ def published(summary: str) -> list[str]:
     return [*fractions[:3], f"{red} of {clean}", fractions[3]]
 
 
+def test_a_definition_is_what_is_computed():
+    def dumped(code: str) -> str:
+        return ast.dump(definitions.WithoutErrstate().visit(ast.parse(code)))
+
+    assert dumped("with np.errstate(all='ignore'):\n    x = 1  # why\n    y = x") == dumped("x = 1\ny = x")
+    assert dumped("with np.errstate(all='ignore'):\n    x = 2") != dumped("x = 1")
+    assert dumped("with tf.device('cpu'):\n    x = 1") != dumped("x = 1")
+
+
 def test_a_wrong_diagnosis_lowers_the_score(verdicts):
     swapped = [
         scoring.Verdict("blamed", (), verdicts["zero-init"].findings),
