@@ -35,7 +35,7 @@ OUTLIVES = 60  # seconds after which no process of a run may be there
 def start(runs_dir: Path, resume: bool) -> list[subprocess.Popen]:
     """Both workers, each as on a machine of its own: nobody else ends one when the other ends."""
     addresses = [f"127.0.0.1:{port}" for port in launch.free_ports(2)]
-    args = ("--run", "run", "--resume") if resume else ARGS
+    args = ("--run", "run", "--resume", "--threads", "1") if resume else ARGS
     return [
         subprocess.Popen(
             [sys.executable, workers.ROOT / "train_loop.py", *args, "--runs-dir", runs_dir],
@@ -104,8 +104,8 @@ def main(kills: int, seed: int) -> int:
             if not wait([other], OUTLIVES):
                 problems.append(f"worker {1 - victim[1]} still there {OUTLIVES} s after {victim[0]} to the other")
                 other.kill()
-            elif "does not answer any more" not in (said := other.stderr.read()):
-                problems.append(f"after {victim}: {said}")
+            elif other.returncode and "does not answer any more" not in (said := other.stderr.read()):
+                problems.append(f"after {victim}: exit status {other.returncode}: {said}")
             started[victim[1]].kill()
             started[victim[1]].wait()
             print(
