@@ -4,6 +4,7 @@
     python analysis/study.py --report          the report again, from the files, in seconds
     python analysis/study.py --small           a ten-minute version for a class: three variants, three seeds
     python analysis/study.py --row gelu 3      the command that repeats a run, and what it gave
+    python analysis/study.py --panel test      the test accuracy of every factor as a slide: runs/study/slides/*.png
 
 Every variant gets its own learning rate, chosen on 5,000 training images kept aside; then the same six seeds as every
 other one, on the test set. docs/study/expectations.csv says what was expected before the first run.
@@ -31,6 +32,8 @@ def main(args) -> None:
     folder = args.out or (Path("runs/small-study") if args.small else STUDY)
     if args.row:
         return print_row(folder, *args.row)
+    if args.panel:
+        return draw_slides(study, folder, args.panel, args.runs_dir / "slides")
     if not args.report:
         runner.run(study, folder, args.runs_dir, args.jobs, args.same_code)
     report(study, folder)
@@ -38,10 +41,7 @@ def main(args) -> None:
 
 def report(study, folder: Path) -> None:
     """Draw the figures, print the effects, and write them into docs/choices.md, or into report.md of another folder."""
-    rows, found = effects.read(study, folder)
-    data = table.read_facts(folder)["data"]
-    if not found:
-        raise RunError(f"{folder}: no variant has all its {len(study.seeds)} seeds yet; train on")
+    rows, found, data = measured(study, folder)
     drawn = figures.draw_all(found, table.read_epochs(folder), data, folder)
     common.say(sentences.base_sentence(study, rows, found, data), "")
     for effect in sorted(found, key=lambda effect: -effect.result.difference):
@@ -55,6 +55,21 @@ def report(study, folder: Path) -> None:
         drawn[-1].write_text(document.whole(document.blocks(study, rows, found, data)))
     for path in drawn:
         common.say(f"written  {path}")
+
+
+def measured(study, folder: Path) -> tuple:
+    """(rows, effects, name of the data set) of a study. Raises RunError unless a variant is complete."""
+    rows, found = effects.read(study, folder)
+    if not found:
+        raise RunError(f"{folder}: no variant has all its {len(study.seeds)} seeds yet; train on")
+    return rows, found, table.read_facts(folder)["data"]
+
+
+def draw_slides(study, folder: Path, panel: str, out: Path) -> None:
+    """Draw one panel of the figures as a slide of its own, into the folder `out`."""
+    _, found, data = measured(study, folder)
+    for path in figures.draw_panel(panel, found, table.read_epochs(folder), data, out):
+        common.say(f"drawn    {path}")
 
 
 def print_row(folder: Path, variant: str, seed: str) -> None:
@@ -73,6 +88,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--report", action="store_true", help="only draw and write the report, from the files of the study")
     add("--small", action="store_true", help="the ten-minute version, in runs/small-study")
     add("--row", nargs=2, metavar=("VARIANT", "SEED"), help="print the command of one final run, and what it gave")
+    panels = (*figures.COSTS, *figures.CURVES)
+    add("--panel", metavar="NAME", choices=panels,
+        help=f"only draw one panel as slides, in slides/ of the runs: {', '.join(panels)}")  # fmt: skip
     add("--same-code", action="store_true",
         help="after a change of the code: repeat three runs, and go on if every digit is the same")  # fmt: skip
     add("--jobs", type=options.count, default=2, metavar="N", help="runs at a time, one thread each [2]")

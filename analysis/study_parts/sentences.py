@@ -85,6 +85,17 @@ def base_sentence(study: Study, rows: list[Row], found: list[Effect], data: str)
 
 def effect_sentence(effect: Effect) -> str:
     """One variant in words: expected, measured, what could be seen, what it costs."""
+    result = effect.result
+    return (
+        f"{outcome_sentence(effect)} Corrected {statistics.p_in_words(effect.p)}, P({effect.variant.name} > base) = "
+        f"{result.superiority:.2f}; a true difference under {100 * result.detectable:.2f} points cannot be seen with "
+        f"these runs. It costs {effect.work:.2f} times the FLOPs, {effect.seconds:.2f} times the seconds and "
+        f"{effect.ratio('parameters'):.2f} times the parameters."
+    )
+
+
+def outcome_sentence(effect: Effect) -> str:
+    """The difference of one variant, and what was expected."""
     result, name = effect.result, effect.variant.name
     surprised = "A surprise: " if effect.surprise else "Expected, and not seen: " if effect.missed else ""
     half_seen = effect.outcome == SAME and abs(result.difference) > result.half
@@ -101,11 +112,7 @@ def effect_sentence(effect: Effect) -> str:
         diverged += f"; the others reach {100 * of.mean(others, 'test_accuracy'):.2f} %"
     diverged += "." * bool(lost)
     return (
-        f"{surprised}{found}: {with_interval(effect)} points{alone}, corrected {statistics.p_in_words(effect.p)}, "
-        f"P({name} > base) = {result.superiority:.2f}; a true difference under {100 * result.detectable:.2f} points "
-        f"cannot be seen with these runs.{diverged} Expected: {EXPECTED[effect.expected]}. It costs {effect.work:.2f} "
-        f"times the FLOPs, {effect.seconds:.2f} times the seconds and {effect.ratio('parameters'):.2f} times the "
-        f"parameters."
+        f"{surprised}{found}: {with_interval(effect)} points{alone}.{diverged} Expected: {EXPECTED[effect.expected]}."
     )
 
 
@@ -131,7 +138,7 @@ def factor_block(rows: list[Row], own: list[Effect], figures: str = "") -> list[
     """Everything that is computed about a factor, as lines of Markdown. figures: the folder of the curves."""
     lines = [f"*{own[0].factor.question}*", ""]
     for effect in own:
-        lines += [f"- {effect_sentence(effect)} Rates on the hold-out: {of.rates_in_words(rows, effect.variant)}."]
+        lines += [f"- {outcome_sentence(effect)} Rates on the hold-out: {of.rates_in_words(rows, effect.variant)}."]
     command = own[0].rows[0].command.replace(" --precision bfloat16", "")
     name = own[0].factor.name.replace(" ", "-")
     return [

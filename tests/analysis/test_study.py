@@ -143,6 +143,26 @@ def test_the_curves_can_be_read(rows, found, tmp_path):
     assert line.get_ydata()[-1] == pytest.approx(100 * effects.mean(own[0].base_rows, "test_accuracy"))
 
 
+def test_a_panel_is_a_slide_of_its_own(rows, found, tmp_path):
+    written(tmp_path, WHOLE, rows)
+    width = [effect for effect in found if effect.factor.name == "width"]
+    drawing = figures.curves(width, table.read_epochs(tmp_path), "made-up", ("test",))
+    assert "Test accuracy" in assert_readable(drawing) and len(drawing.axes) == 1
+    drawing = figures.cost(width, "made-up", ("seconds",))
+    assert {"narrow", "wide-flops"} <= set(assert_readable(drawing)) and len(drawing.axes) == 1
+    paths = figures.draw_panel("loss", width, table.read_epochs(tmp_path), "made-up", tmp_path)
+    assert paths == [tmp_path / "curves-width-loss.png"] and paths[0].is_file()
+
+
+def test_the_forest_plot_marks_what_lies_beyond_its_axis(found):
+    [panel, other] = figures.forest(found, "made-up").axes
+    low, high = panel.get_xlim()
+    assert -figures.FARTHEST - 1 <= low and high <= figures.FARTHEST + 1  # the sigmoid loses 30 points
+    ordered = sorted(found, key=lambda effect: effect.result.difference)
+    assert ordered[0].variant.name == "sigmoid"
+    assert [line.get_ydata()[0] for line in other.lines if line.get_marker() == "<"] == [0]  # its row
+
+
 def test_a_run_that_diverged_is_left_out_of_the_curves_and_named(rows, found, tmp_path):
     written(tmp_path, WHOLE, rows)
     own = next(effect for effect in found if effect.variant.name == "flip")
@@ -276,6 +296,55 @@ def test_the_paragraphs_say_what_the_rows_say():
         assert of(name, "signal_ratio") < of(BASE, "signal_ratio")
     assert of("deep-parameters", "learning_rate") < of(BASE, "learning_rate")
     assert by_name["narrow"].outcome == WORSE
+    # width
+    fitted = [of(name, "train_accuracy") for name in ("narrow", BASE, "wide")]
+    assert fitted == sorted(fitted) and by_name["wide"].outcome == BETTER and of("wide", "gap") > of(BASE, "gap")
+    assert by_name["wide-parameters"].outcome == SAME and by_name["wide-parameters"].work == pytest.approx(
+        3.5, abs=0.05
+    )
+    assert of("wide-flops", "train_accuracy") < of("narrow", "train_accuracy") and of("wide-flops", "gap") < 0.08
+    # initialization
+    assert of("small-init", "signal_ratio") == pytest.approx(0.001, abs=0.0005)
+    assert all(abs(row.train_loss - np.log(10)) < 0.001 for row in by_name["small-init"].rows)
+    assert of("large-init", "signal_ratio") == pytest.approx(30, rel=0.1)
+    tried = runner.accuracies(table.read(STUDY), by_name["large-init"].variant)
+    assert runner.best_rate(tried) == min(tried) and tried[0] < 0.11
+    assert of("glorot", "signal_ratio") == pytest.approx(1 / 3, abs=0.03) and by_name["glorot"].outcome == SAME
+    assert of("glorot", "train_accuracy") < of(BASE, "train_accuracy") - 0.02
+    # head
+    assert of("average-head", "parameters") < 0.2 * of(BASE, "parameters") and by_name["average-head"].work > 0.95
+    assert of("average-head", "gap") < 0.06 and of("average-head", "train_accuracy") < of(BASE, "train_accuracy") - 0.2
+    assert of("average-head", "gradient_ratio") >= of(BASE, "gradient_ratio")
+    # kernel size
+    assert of("kernel-1", "gap") < of(BASE, "gap") / 2 and of("kernel-1", "test_accuracy") > 0.5
+    assert of("kernel-1", "gradient_ratio") > 1 and of("kernel-1", "signal_ratio") > 0.8
+    fitted, wider = (
+        of("kernel-5", "train_accuracy") - of(BASE, "train_accuracy"),
+        of("kernel-5", "gap") - of(BASE, "gap"),
+    )
+    assert by_name["kernel-5"].outcome == SAME and fitted > 0.04 and wider == pytest.approx(fitted, abs=0.01)
+    assert by_name["kernel-5"].work > 2.5 and by_name["kernel-5"].seconds < 1.5
+    # batch size
+    assert of("batch-25", "learning_rate") == of(BASE, "learning_rate") / 4 and by_name["batch-25"].outcome == SAME
+    assert abs(of("batch-25", "train_accuracy") - of(BASE, "train_accuracy")) < 0.01
+    tried = runner.accuracies(table.read(STUDY), by_name["batch-400"].variant)
+    assert 0 < tried[0] - tried[-1] < 0.01 and tried[1] < 0.11
+    many = by_name["batch-400"]
+    dead = {row.seed: row.dead_channels for row in many.rows}
+    worst = sorted(many.rows, key=lambda row: row.test_accuracy)[:2]
+    assert {row.seed for row in worst} == set(sorted(dead, key=dead.get)[-2:]) and worst[0].seed == 5
+    assert many.outcome == SAME and many.result.superiority == 0
+    # label smoothing
+    assert by_name["smoothing"].outcome == SAME and of("smoothing", "gap") < of(BASE, "gap") - 0.02
+    assert of("smoothing", "train_accuracy") < of(BASE, "train_accuracy") - 0.02
+    assert all(row.test_loss < other.test_loss for row, other in zip(by_name["smoothing"].rows, base))
+    # weight decay
+    assert abs(of("no-decay", "train_accuracy") - of(BASE, "train_accuracy")) < 0.01
+    assert of("no-decay", "gap") > of(BASE, "gap") + 0.01 and of("decay-5", "gap") < of(BASE, "gap") - 0.05
+    assert of("decay-5", "train_accuracy") < of(BASE, "train_accuracy") - 0.03
+    more = by_name["decay-5"]
+    assert more.outcome == BETTER and abs(more.result.difference - by_name["flip-crop"].result.difference) < 0.005
+    assert abs(by_name["no-decay"].result.difference - by_name["adam"].result.difference) < 0.002
     # dropout
     assert of("no-dropout", "train_accuracy") > 0.97 and by_name["no-dropout"].outcome == SAME
     assert of("no-dropout", "gap") - of(BASE, "gap") > 5 * abs(by_name["no-dropout"].result.difference)

@@ -145,7 +145,7 @@ def test_one_panel_is_a_slide(runs_dir, tmp_path, script):
 
 
 FIGURES = ("activations", "attention", "compare", "confusion", "curvature", "curves", "embedding", "examples",
-           "filters", "gradients", "landscape", "predict", "replay", "predictions class")  # fmt: skip
+           "filters", "gradients", "landscape", "predict", "replay", "predictions class", "study")  # fmt: skip
 
 
 @pytest.mark.parametrize("script", FIGURES)
@@ -155,7 +155,7 @@ def test_every_figure_has_its_panels_as_slides(script):
 
 
 def test_no_figure_is_forgotten_above():
-    """A script that draws names a file *.png; study.py draws figures of one panel."""
+    """A script that draws names a file *.png."""
     scripts = {path.stem for path in Path(common.__file__).parents[1].glob("*.py") if ".png" in path.read_text()}
     others = {name.split()[0] for name in FIGURES}
     assert scripts <= others and others - scripts <= {"activations", "curvature", "gradients", "compare"}  # panels.py
