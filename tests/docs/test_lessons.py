@@ -1,5 +1,6 @@
 """The lessons: their parts and minutes, references to lines that exist, and two languages that stay equal."""
 
+import codeop
 import dataclasses
 import re
 
@@ -109,10 +110,39 @@ def test_commands_and_expected_numbers(lesson):
         for line in code.splitlines() if kind == "bash" else ():
             assert re.match(r"(python|make) ", line), f"{lesson}: {line}"
         if kind == "python":
-            compile(code, str(lesson), "exec")
+            assert not (line := refused_at_the_prompt(code)), f"{lesson}: typed at the prompt of Python: {line}"
     tables = TABLE.findall(lesson.text)
     assert tables and all(expected_numbers(english_numbers(table)) for table in tables)
     assert lesson.text.count("| --- |") == len(tables), f"{lesson}: a table that the runner does not understand"
+
+
+def refused_at_the_prompt(code: str) -> str:
+    """The line at which Python reports a syntax error if the code is typed line by line; "" if there is none.
+
+    At the prompt of Python an empty line ends a block, and the line after a block needs an empty line before it.
+    """
+    statement = []
+    for line in [*code.splitlines(), ""]:
+        statement.append(line)
+        try:
+            if codeop.compile_command("\n".join(statement)):
+                statement = []
+        except SyntaxError:
+            return line
+    return statement[0] if statement else ""
+
+
+@pytest.mark.parametrize(
+    ("code", "refused"),
+    [
+        ("for i in range(2):\n    print(i)\n\nprint(3)\n", ""),
+        ("for i in range(2):\n    print(i)\nprint(3)\n", "print(3)"),
+        ("def f():\n    x = 1\n\n    return x\n", "    return x"),
+        ("print(\n    1,\n", "print("),
+    ],
+)
+def test_what_the_prompt_refuses(code, refused):
+    assert refused_at_the_prompt(code) == refused
 
 
 def english_numbers(table: str) -> str:
