@@ -219,7 +219,7 @@ def test_a_right_answer_passes_however_it_is_written(name):
     assert result.passed, (result.sentence, result.details)
 
 
-def test_numbers_that_look_the_same_are_shown_where_they_differ():
+def test_arrays_that_print_alike_are_shown_where_they_differ():
     result = checking.check(catalogue.find("8"), RIGHT["08_schedule"].replace("peak * min", "(peak + 1e-7) * min"))
     assert result.details == (
         ("expected", "the rates[3] = 1"), ("found", "the rates[3] = 1.0000001"),
