@@ -9,7 +9,8 @@ ENGLISH, FRENCH = ((PROJECT / name).read_text() for name in ("README.md", "READM
 
 
 def recipes(text: str) -> list[tuple[str, ...]]:
-    """(recipe, minutes, accuracy) of every row of the table of recipes."""
+    """(recipe, minutes, accuracy) of every row of the table of recipes; French writes 1,6 for 1.6."""
+    text = re.sub(r"(?<=\d),(?=\d)", ".", text)
     return re.findall(r"^\| `(\w+)`.* \| ([\d.]+) \| ([\d.]+ ± [\d.]+) \|$", text, re.MULTILINE)
 
 
