@@ -88,7 +88,7 @@ faults: $(READY) ## record the fault collection in runs/faults and score the dia
 study: $(READY) ## what each architecture choice buys, measured (hours; ARGS=--small: ten minutes; it resumes)
 	@$(PY) analysis/study.py $(ARGS)
 
-lessons: $(READY) ## run every command of the lessons and compare with the numbers they state (six minutes)
+lessons: $(READY) ## run every command of the lessons and compare with the numbers they state (five minutes)
 	@$(PY) tests/run_lessons.py $(ARGS)
 
 check: $(READY) ## check exercise EX=NN (ARGS=--hint, --reset); without EX, watch all and show progress
