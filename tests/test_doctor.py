@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
@@ -128,6 +129,9 @@ def test_what_this_machine_has(monkeypatch, tmp_path):
     monkeypatch.setenv("CIFAR10_DIR", "")
     monkeypatch.setattr(cifar10, "PROJECT", tmp_path)
     assert machine.data_found() == {"folder": "", "origin": ""}
+    monkeypatch.setattr(cifar10, "find_cifar10", lambda named: tmp_path)
+    monkeypatch.setattr(cifar10, "read_cifar10", lambda folder: SimpleNamespace(origin=f"read from {folder}"))
+    assert machine.data_found() == {"folder": str(tmp_path), "origin": f"read from {tmp_path}"}
     assert 1 <= machine.core_count() <= 4096 and 1e8 < machine.free_memory() < 1e14
 
 

@@ -258,6 +258,17 @@ def test_cutting_back_to_an_evaluation_that_was_cut_short(tmp_path, evaluated):
     assert logs.read(tmp_path, logs.PREDICTIONS)["count"].tolist() == ([17] if evaluated else [])
 
 
+def test_rows_wait_for_the_disk_only_when_that_is_asked_for(tmp_path, monkeypatch):
+    """A wait for the disk takes longer than a step."""
+    waits = []
+    monkeypatch.setattr(os, "fsync", waits.append)
+    recorder = logs.StepRecorder(logs.Logs(tmp_path), lambda step: 1, [])
+    recorder.flush()
+    assert not waits
+    recorder.flush(to_disk=True)
+    assert len(waits) == len(logs.COLUMNS)
+
+
 def test_a_run_up_to_its_checkpoint_has_every_row(tmp_path):
     log = logs.Logs(tmp_path)
     write_an_epoch(log)

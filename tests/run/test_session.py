@@ -157,6 +157,13 @@ def test_checkpoints_hold_the_state_by_name(straight):
     assert kinds == {"", "velocity/", "mean/", "last_gradient/"}
 
 
+def test_checkpoints_are_written_when_asked_for_and_at_the_end_of_an_epoch(tmp_path):
+    train_here(tmp_path, "run", "--epochs", 2, "--checkpoint-every", 15)
+    assert [path.name for path in checkpoints.newest_first(tmp_path / "run")] == [
+        f"step-{step:08d}" for step in (40, 30, 20, 15)
+    ]
+
+
 # The terminal's sentences.
 
 
