@@ -45,6 +45,11 @@ TESTS = {
     "core/training.py": ("test_train_loop.py", "run/test_session.py"),
     "core/data/data_set.py": ("data", "run/test_session.py"),
     "core/data/loading.py": ("data/test_cifar10.py", "data/test_shapes10.py"),
+    "core/doctor.py": ("test_doctor.py",),
+    "core/machine.py": ("test_doctor.py",),
+    "core/run/launch.py": ("run/test_workers.py",),
+    "core/run/recovery.py": ("run/test_recovery.py", "run/test_resume.py"),
+    "core/run/watchdog.py": ("run/test_workers.py",),
     "core/run/start.py": ("run/test_session.py", "run/test_resume.py"),
     "core/run/terminal.py": ("run/test_session.py", "run/test_resume.py"),
 }

@@ -81,6 +81,9 @@ def test_workers_that_were_started_differently_are_named(monkeypatch):
     exchange_with(monkeypatch, json.dumps(mine).encode(), json.dumps(theirs).encode())
     with pytest.raises(WorkerError, match=r"^worker 0 has --learning-rate 0.01, worker 2 has 0.5: expected the same"):
         workers.check_same(mine)
+    with pytest.raises(WorkerError, match=r"^worker 0 has run it, worker 1 has not given: expected the same"):
+        exchange_with(monkeypatch, b"{}")
+        workers.check_same({"run": "it"})
     exchange_with(monkeypatch, json.dumps(mine).encode())
     workers.check_same(mine)
     own = workers.started_with(parse(["--recipe", "debug", "--threads", "3", "--data-dir", "/elsewhere"]))
