@@ -169,6 +169,14 @@ def test_a_gpu_computes_in_bfloat16_when_it_can(monkeypatch, capability, precisi
     assert found == precision and f"{capability[0]}.{capability[1]}" in why
 
 
+def test_the_processor_is_read_from_what_linux_says(monkeypatch):
+    text = "processor : 0\nmodel name : A B\nflags : fpu amx_bf16\nbugs : none\n"
+    monkeypatch.setattr(devices.Path, "read_text", lambda path: text)
+    assert (devices.processor_name(), devices.processor_flags()) == ("A B", {"fpu", "amx_bf16"})
+    monkeypatch.setattr(devices.Path, "read_text", lambda path: "nothing\n")
+    assert devices.processor_flags() == set() and devices.processor_name()
+
+
 def test_both_precisions_are_timed():
     found = devices.convolution_seconds("float32", "bfloat16", repeats=3)
     assert set(found) == {"float32", "bfloat16"} and all(1e-5 < seconds < 10 for seconds in found.values())

@@ -180,6 +180,7 @@ def test_accuracy_with_its_standard_error():
         (0.12, 0.1091, 10_000, "close"),
         (0.99, 0.11, 100, "nothing was learned"),  # 100 images: 3 * 3 points
         (0.95, 0.70, 10_000, "25 points above test: overfitting"),
+        (1.00, 0.20, 10_000, "80 points above test: overfitting"),
         (0.60, 0.59, 10_000, "train and test accuracy are close"),
         (0.99, 0.98, 10_000, "change one thing"),
         (0.80, 0.75, 10_000, "change one thing"),
