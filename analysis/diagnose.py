@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from analysis.diagnosis import advice, probes
+from analysis.diagnosis import active_checks, advice, probes
 from analysis.diagnosis.detectors import DETECTORS, missing_groups
 from analysis.diagnosis.detectors.finding import Finding
 from analysis.diagnosis.experiments import command, replay, run_argument
@@ -105,7 +105,7 @@ def probe(run: Run, data_dir: str = "", say=common.say) -> Diagnosis:
     """The same with the active checks; `say` gets a line after each. Raises what `probes.subject_of` raises."""
     found, in_order, not_checked = detected(run)
     subject, device = probes.subject_of(run, data_dir)
-    outcomes = probes.run_checks(subject, device, say)
+    outcomes = active_checks.run_checks(subject, device, say)
     found, measured = probes.with_outcomes(found, outcomes)
     by_checks = {finding.id for outcome in outcomes.values() for finding in outcome.findings}
     in_order = tuple(name for name in in_order if name not in found)

@@ -4,7 +4,7 @@
 
 Each takes up to some 20 seconds, uses the settings of the run with train_step itself, and adds findings to those of
 the logs or removes some. After TheDeepChecker (Ben Braiek & Khomh 2023). This file: what a check is given, what it
-returns, and what follows for the diagnosis; the checks are in probes_training.py, probes_data.py and probes_network.py.
+returns, and what follows for the diagnosis; active_checks.py has the list of checks and makes them.
 """
 
 import dataclasses
@@ -95,8 +95,9 @@ class Subject:
 
         factor: of the learning rate. rate: step -> rate, in place of the schedule. changes: other settings.
         """
+        import tensorflow as tf
+
         import train_loop
-        from train_loop import tf
 
         changes = PLAIN | {"steps": steps, "learning_rate": factor * self.settings.learning_rate} | changes
         if self.settings.optimizer == "muon":
@@ -147,38 +148,6 @@ def subject_of(run: Run, data_dir: str = "") -> tuple[Subject, str]:
     data = start.load(settings.data, settings.data_dir, settings.holdout, settings.train_images)
     recovery.check_same_data(run.folder, data)
     return Subject(run, settings, data), device
-
-
-def checks() -> dict[str, Callable[[Subject], Outcome]]:
-    """{what is checked: its function}, in the order in which they are made."""
-    from analysis.diagnosis import probes_data, probes_network, probes_training
-
-    return {
-        "training images": probes_data.training_images,
-        "test images in training": probes_data.near_duplicates,
-        "dropout": probes_network.dropout,
-        "learning-rate range": probes_training.rate_range,
-        "one batch by heart": probes_training.memorize,
-        "zeroed images, permuted labels": probes_training.dependence,
-        "test images": probes_data.test_images,
-        "augmentation": probes_data.augmentation,
-    }
-
-
-def run_checks(subject: Subject, device: str, say: Callable[[str], None]) -> dict[str, Outcome]:
-    """{check: outcome}, trained on this device; `say` gets a line for each as soon as it is done."""
-    from core import replicas
-
-    outcomes, all_checks = {}, checks()
-    for number, (name, check) in enumerate(all_checks.items(), start=1):
-        began = time.perf_counter()
-        try:
-            with replicas.placed_on(1, device):
-                outcomes[name] = check(subject)
-        except NotMeasured as reason:
-            outcomes[name] = Outcome(f"not checked: {reason}")
-        say(f"probe {number} of {len(all_checks)}  {name}: {time.perf_counter() - began:.0f} s")
-    return outcomes
 
 
 def with_outcomes(found: dict[str, Finding], outcomes: dict[str, Outcome]) -> tuple[dict[str, Finding], list[str]]:

@@ -163,8 +163,9 @@ def augmentation(subject: Subject) -> Outcome:
 
 def augmented_pairs(subject: Subject, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(training images, the same as the batches give them, labels) of the first batch of so many epochs."""
+    import tensorflow as tf
+
     from core import build
-    from train_loop import tf
 
     batches = build.build_batches(subject.data, subject.settings)
     plain, augmented, labels = [], [], []
@@ -179,8 +180,9 @@ def augmented_pairs(subject: Subject, count: int) -> tuple[np.ndarray, np.ndarra
 
 def likeness(subject: Subject, images: np.ndarray, others: np.ndarray) -> float:
     """The correlation over images of each activation before the last layer, median over those that vary."""
+    import tensorflow as tf
+
     from core.data.batches import standardize
-    from train_loop import tf
 
     def activations(given):
         *_, before, _ = (

@@ -39,10 +39,11 @@ def dropout(subject: Subject) -> Outcome:
 
 def dropped_fractions(subject: Subject) -> list[tuple[str, float, float, float]]:
     """(layer, its rate, the fraction it drops in training mode, in evaluation mode) of each dropout layer."""
+    import tensorflow as tf
+
     from core.build import build_network
     from core.data.batches import standardize
     from core.layers import Dropout
-    from train_loop import tf
 
     settings = dataclasses.replace(subject.settings, **PLAIN, micro_batches=1)
     network = build_network(settings, stored=subject.run.config)

@@ -31,7 +31,7 @@ def rate_range(subject: Subject) -> Outcome:
     growth = math.log(high / low) / (steps - 1)
 
     def rate(step):
-        from train_loop import tf
+        import tensorflow as tf
 
         return low * tf.exp(growth * (tf.cast(step, tf.float32) - 1))
 

@@ -11,7 +11,7 @@ from made_runs import MadeRun
 from runner import run, tenth_of_shapes10
 
 from analysis import diagnose
-from analysis.diagnosis import probes, probes_data, probes_network, probes_training
+from analysis.diagnosis import active_checks, probes, probes_data, probes_network, probes_training
 from analysis.diagnosis.cases import replaced
 from analysis.diagnosis.detectors.finding import Finding
 from analysis.diagnosis.probes import Outcome, ShortTraining, Subject
@@ -245,7 +245,7 @@ def test_a_real_run_is_probed(straight, monkeypatch, capsys):
     args = diagnose.build_parser().parse_args([str(straight), "--probe"])
     diagnose.main(args)
     shown = capsys.readouterr()
-    assert shown.err.count("probe ") == len(probes.checks()) and "one batch by heart: " in shown.err
+    assert shown.err.count("probe ") == len(active_checks.checks()) and "one batch by heart: " in shown.err
     words = " ".join(shown.out.split())
     assert "permuted labels: after 100 steps the loss is" in words and "100.0 % are right in training mode" in words
     assert "the run has no augmentation" in words and "adds" not in words
