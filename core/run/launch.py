@@ -81,9 +81,9 @@ def slurm_config(port: int) -> str:
     from core.devices import import_tensorflow
 
     tf = import_tensorflow()
-    tasks = re.sub(r"\(.*?\)", "", os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1"))  # 2(x3),1
-    per_node = max(int(number) for number in tasks.split(","))
     try:
+        tasks = re.sub(r"\(.*?\)", "", os.environ["SLURM_STEP_TASKS_PER_NODE"])  # 2(x3),1
+        per_node = max(int(number) for number in tasks.split(","))
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
             jobs={"worker": int(os.environ["SLURM_NTASKS"])},
             port_base=port,
@@ -154,13 +154,11 @@ def ending(index: int, address: str, status: int) -> str | None:
 
 
 def first_failure(workers: list[subprocess.Popen]) -> int | None:
-    """Wait until all have ended well (None), or until one has failed: its index."""
+    """Wait until worker 0 has ended well (None), or until one has failed: its index."""
     while True:
         states = [worker.poll() for worker in workers]
         if failed := [i for i, state in enumerate(states) if state]:
             return failed[0]
-        if None not in states:
-            return None
         if states[0] == 0:  # complete: the others have nothing to wait for
             return None
         time.sleep(0.05)
