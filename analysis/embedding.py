@@ -103,7 +103,7 @@ def chosen_checkpoints(folder: Path, step: int | None) -> list[checkpoints.Check
     CheckpointError when there is none at all.
     """
     last, found = checkpoints.newest(folder), []
-    saved = {int(path.name[5:]): path for path in checkpoints.newest_first(folder)[::-1]}
+    saved = {checkpoints.step_of(path): path for path in checkpoints.newest_first(folder)[::-1]}
     if step is not None:
         if step not in saved:
             there = style.listed([f"{number:,}" for number in saved])

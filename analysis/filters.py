@@ -154,7 +154,7 @@ class View:
     def networks(self) -> list:
         """[(name, network)] in time: untrained, then up to four undamaged checkpoints, evenly spread."""
         folder = self.run.folder
-        paths = [path for path in checkpoints.newest_first(folder)[::-1] if int(path.name[5:]) < self.newest.step]
+        paths = checkpoints.newest_first(folder, not_after=self.newest.step - 1)[::-1]
         spread = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), ROWS - 2)).round().astype(int))
         found = [("untrained", self.untrained())]
         for path in (paths[i] for i in spread):

@@ -88,7 +88,7 @@ def main(args) -> None:
 
     with replicas.placed_on(settings.devices, device):
         training = train_loop.prepare(settings, data, config)
-        saved = [path.name for path in checkpoints.newest_first(folder) if int(path.name[5:]) < step]
+        saved = [path.name for path in checkpoints.newest_first(folder, not_after=step - 1)]
         common.say(
             f"run      {folder}/, {data.title}",
             f"step     {step:,} of {training.total_steps:,}" + ", the last one logged" * (args.step is None),

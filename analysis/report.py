@@ -33,7 +33,7 @@ def material(run: Run, data_dir: str, before: Material | None = None) -> Materia
     before: of the same run a little earlier; while there is no newer checkpoint, nothing is computed again.
     """
     diagnosis = diagnose(run)
-    newest = next((int(path.name[5:]) for path in checkpoints.newest_first(run.folder)), None)
+    newest = next((checkpoints.step_of(path) for path in checkpoints.newest_first(run.folder)), None)
     if before and newest == before.step:
         return dataclasses.replace(before, run=run, diagnosis=diagnosis)
     step, found, inside = newest or 0, None, None

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from core.machine import processor_flags, processor_name
 from core.settings.settings import WITHOUT_BATCH_NORM
 
 
@@ -169,24 +170,6 @@ def convolution_seconds(*precisions: str, repeats: int = 15) -> dict[str, float]
 
     rounds = [{p: timed(p) for p in precisions} for _ in range(1 + repeats)][1:]  # the first one traces
     return {p: min(one[p] for one in rounds) for p in precisions}
-
-
-def processor_flags() -> set[str]:
-    """What the processor can do, as Linux names it; empty elsewhere."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("flags"):
-                return set(line.partition(":")[2].split())
-    return set()
-
-
-def processor_name() -> str:
-    """The processor's name as the system gives it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def environment(threads: int) -> dict:

@@ -146,7 +146,7 @@ def core_count() -> int:
 def free_memory() -> float | None:
     """Bytes that programs can still have: Linux, in a container too; elsewhere all of the memory, or None."""
     found = []
-    with contextlib.suppress(OSError, AttributeError, IndexError):
+    with contextlib.suppress(OSError, TypeError):  # no such file, no such line
         found.append(1024 * int(re.search(r"MemAvailable:\s*(\d+)", Path("/proc/meminfo").read_text())[1]))
     with contextlib.suppress(OSError, ValueError):
         folder = Path("/sys/fs/cgroup")
@@ -158,6 +158,13 @@ def free_memory() -> float | None:
 
 def processor_flags() -> frozenset:
     """What the processor can do, as Linux names it; empty elsewhere."""
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, TypeError):  # no such file, no such line
         return frozenset(re.search(r"^flags\s*:(.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split())
     return frozenset()
+
+
+def processor_name() -> str:
+    """The processor's name as the system gives it."""
+    with contextlib.suppress(OSError, TypeError):  # no such file, no such line
+        return re.search(r"^model name\s*:(.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].strip()
+    return platform.processor() or platform.machine()

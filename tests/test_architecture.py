@@ -1,6 +1,7 @@
 """The architecture in config.json: what is described is what is built again."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,21 @@ def test_a_network_is_rebuilt_from_its_description(network, kernels):
         np.testing.assert_array_equal(rebuilt.named_variables[name], variable, err_msg=name)
     assert architecture.description(rebuilt.layers) == described
     assert rebuilt.summary() == textbook.summary()
+
+
+def lines_of(network: str) -> list[str]:
+    """A line for each layer: `conv1 Convolution in_channels=3 out_channels=32 ...`."""
+    return [
+        " ".join([call.pop("name"), call.pop("layer"), *(f"{name}={value}" for name, value in call.items())])
+        for call in architecture.description(build_network(network).layers)
+    ]
+
+
+def test_every_number_of_every_network_is_written_down_a_second_time():
+    """tests/networks.txt: a number that changed by mistake is found, one that was changed is changed twice."""
+    pinned = (Path(__file__).parent / "networks.txt").read_text()
+    for network in NETWORKS:
+        assert "\n".join([network, *(f"    {line}" for line in lines_of(network))]) + "\n" in pinned, network
 
 
 @pytest.mark.parametrize(

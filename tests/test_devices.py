@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from core import devices
+from core import devices, machine
 from core.devices import DeviceError, choose, standard_error_hidden
 from core.settings.command_line import parse
 
@@ -92,6 +92,40 @@ def test_a_gpu_that_is_not_there_is_an_error(gpus, count, wanted):
         choose(wanted)
 
 
+@pytest.mark.parametrize(
+    ("found", "wanted", "device", "sentence"),
+    [
+        (0, "auto", "/CPU:0", "2 parts of the CPU, a rehearsal for 2 GPUs"),
+        (1, "auto", "/CPU:0", "2 parts of the CPU, a rehearsal for 2 GPUs"),
+        (2, "cpu", "/CPU:0", "2 parts of the CPU, a rehearsal for 2 GPUs"),
+        (2, "auto", "/GPU:0", "a graphics card, GPU0"),
+        (2, "gpu", "/GPU:0", "a graphics card, GPU0"),
+    ],
+)
+def test_the_first_of_two_devices(gpus, found, wanted, device, sentence):
+    gpus(found)
+    assert choose(wanted, count=2) == (device, sentence)
+
+
+@pytest.mark.parametrize(("found", "wanted"), [(0, "gpu"), (1, "gpu"), (2, "gpu:1")])
+def test_two_gpus_that_are_not_there_are_an_error(gpus, found, wanted):
+    gpus(found)
+    with pytest.raises(
+        DeviceError,
+        match=rf"--device {wanted} --devices 2: TensorFlow finds {found} GPUs .* processor is divided into 2 devices$",
+    ):
+        choose(wanted, count=2)
+
+
+def test_a_processor_is_divided_into_devices_once():
+    code = (
+        "from core import devices; tf = devices.import_tensorflow()\n"
+        "devices.configure(1, devices=2); devices.configure(1, devices=2); devices.configure(1)\n"
+        "print(len(tf.config.list_logical_devices('CPU')))"
+    )
+    assert python(code).stdout.split() == ["2"]
+
+
 def test_a_run_is_deterministic_and_its_micro_batches_divide_the_threads():
     """(threads, micro-batches) -> threads of one operation, operations at once."""
     code = (
@@ -119,6 +153,10 @@ def test_a_run_is_deterministic_and_its_micro_batches_divide_the_threads():
         (1, [], 1),
         (1, ["--device", "cpu"], 2),
         (1, ["--device", "gpu"], 1),
+        (0, ["--devices", "2"], 2),
+        (0, ["--devices", "4"], 4),
+        (0, ["--devices", "2", "--micro-batches", "4"], 4),
+        (0, ["--threads", "2"], 2),
     ],
 )
 def test_two_micro_batches_where_they_pay(gpus, monkeypatch, gpus_found, args, micro_batches):
@@ -133,6 +171,28 @@ def test_the_environment_can_be_written_down():
     assert found["tensorflow"] == tf.__version__ and found["threads"] == 3
     assert devices.environment(threads=0)["threads"] == os.cpu_count()
     assert found["git_commit"] is None or len(found["git_commit"].rstrip("+")) == 40
+    assert found["deterministic_operations"] is True and found["processor"] == machine.processor_name()
+
+
+def test_the_commit_and_whether_files_differ_from_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(devices, "__file__", str(tmp_path / "devices.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert devices.git_commit() is None, "no checkout"
+
+    def git(*args) -> str:
+        own = ("-c", "user.name=me", "-c", "user.email=me@localhost", "-c", "commit.gpgsign=false")
+        return subprocess.run(["git", *own, *args], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    (tmp_path / "devices.py").write_text("first\n")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "one")
+    (tmp_path / "untracked").touch()
+    assert devices.git_commit() == git("rev-parse", "HEAD").strip()
+    (tmp_path / "devices.py").write_text("second\n")
+    assert devices.git_commit() == git("rev-parse", "HEAD").strip() + "+"
+    monkeypatch.setenv("PATH", "")
+    assert devices.git_commit() is None, "no git"
 
 
 @pytest.mark.parametrize(
@@ -167,14 +227,6 @@ def test_a_gpu_computes_in_bfloat16_when_it_can(monkeypatch, capability, precisi
     )
     found, why = devices.choose_precision("auto", "/GPU:1")
     assert found == precision and f"{capability[0]}.{capability[1]}" in why
-
-
-def test_the_processor_is_read_from_what_linux_says(monkeypatch):
-    text = "processor : 0\nmodel name : A B\nflags : fpu amx_bf16\nbugs : none\n"
-    monkeypatch.setattr(devices.Path, "read_text", lambda path: text)
-    assert (devices.processor_name(), devices.processor_flags()) == ("A B", {"fpu", "amx_bf16"})
-    monkeypatch.setattr(devices.Path, "read_text", lambda path: "nothing\n")
-    assert devices.processor_flags() == set() and devices.processor_name()
 
 
 def test_both_precisions_are_timed():

@@ -56,7 +56,9 @@ CASES = [
     (replace(GOOD, cores=1), "cores", "note", "twice as many"),
     (replace(GOOD, memory=1.1e9), "memory", "note", "1.1 GB free; a training on CIFAR-10 takes 1.2 GB"),
     (replace(GOOD, memory=0.5e9), "memory", "stop", "close other programs"),
-    (replace(GOOD, memory=None), "memory", "note", "unknown"),
+    (replace(GOOD, memory=1.2e9), "memory", "ok", "1.2 GB free"),
+    (replace(GOOD, memory=0.95e9), "memory", "note", "take the built-in data"),
+    (replace(GOOD, memory=None), "memory", "note", "unknown; a training takes 1.2 GB"),
     (replace(GOOD, system="Darwin"), "memory", "ok", "8.0 GB in all"),
     (found(gpus=["NVIDIA H100"]), "GPU", "ok", "NVIDIA H100"),
     (replace(GOOD, driver=True), "GPU", "note", "TensorFlow finds no GPU"),
@@ -77,7 +79,10 @@ CASES = [
     (replace(GOOD, disk=2e9), "disk", "ok", "2.0 GB free"),
     (replace(BARE, disk=2e9), "disk", "stop", "make setup takes 2.5 GB"),
     (replace(GOOD, disk=0.4e9), "disk", "note", "room for some 8 runs"),
-    (replace(GOOD, disk=1e6), "disk", "stop", "delete old folders of runs/"),
+    (replace(BARE, disk=2.5e9), "disk", "ok", "2.5 GB free"),
+    (replace(GOOD, disk=1e9), "disk", "ok", "1.0 GB free"),
+    (replace(GOOD, disk=0.05e9), "disk", "note", "room for some 1 runs"),
+    (replace(GOOD, disk=1e6), "disk", "stop", "a run takes up to 0.1 GB: delete old folders of runs/"),
     (replace(GOOD, writable=False), "disk", "stop", "read-only"),
     (replace(GOOD, browser=False), "browser", "note", "on any other machine"),
     (replace(GOOD, test_browser=False), "browser", "ok", "its tests are skipped"),
@@ -152,3 +157,122 @@ def test_why_an_import_fails(status, out, err, expected):
 def test_an_import_without_end(monkeypatch):
     monkeypatch.setattr(machine, "PATIENCE", 0.01)
     assert "takes more than 0.01 s" in machine.in_own_process()["problem"]
+
+
+@pytest.fixture
+def pretended(monkeypatch, tmp_path):
+    """pretended(path, text): from now on machine.py reads this where it opens that path; the others are not there."""
+    monkeypatch.setattr(machine, "Path", lambda path: tmp_path / path.lstrip("/"))
+
+    def pretend(path: str, text: str) -> None:
+        (tmp_path / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path.lstrip("/")).write_text(text)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("10000 100000", 1), ("9900000 100000", 8)],
+)
+def test_the_cores_of_a_container(pretended, monkeypatch, quota, cores):
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    assert machine.core_count() == 8
+    pretended("/sys/fs/cgroup/cpu.max", quota)
+    assert machine.core_count() == cores
+
+
+def test_without_an_affinity_the_cores_are_those_of_the_machine(pretended, monkeypatch):
+    monkeypatch.delattr(machine.os, "sched_getaffinity", raising=False)
+    for found, cores in ((6, 6), (None, 1)):
+        monkeypatch.setattr(machine.os, "cpu_count", lambda found=found: found)
+        assert machine.core_count() == cores
+
+
+def test_the_memory_is_the_least_that_any_source_says(pretended, monkeypatch):
+    monkeypatch.setattr(machine.os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.get, raising=False)
+    assert machine.free_memory() == 4_096_000
+    pretended("/proc/meminfo", "MemTotal: 9 kB\nMemAvailable:    3000 kB\n")
+    assert machine.free_memory() == 3_072_000
+    pretended("/sys/fs/cgroup/memory.max", "5000000\n")
+    assert machine.free_memory() == 3_072_000, "memory.current is not there"
+    pretended("/sys/fs/cgroup/memory.current", "4000000\n")
+    assert machine.free_memory() == 1_000_000
+    pretended("/sys/fs/cgroup/memory.max", "max\n")
+    assert machine.free_memory() == 3_072_000
+
+
+def test_a_system_that_says_nothing_of_its_memory(pretended, monkeypatch):
+    monkeypatch.delattr(machine.os, "sysconf", raising=False)
+    assert machine.free_memory() is None
+
+
+def test_what_linux_says_of_the_processor(pretended):
+    pretended(
+        "/proc/cpuinfo", "processor : 0\nmodel name\t: A B\nflags\t\t: fpu amx_bf16\nbugs : none\nflags : other\n"
+    )
+    assert machine.processor_name() == "A B" and machine.processor_flags() == {"fpu", "amx_bf16"}
+
+
+@pytest.mark.parametrize("text", [None, "processor : 0\nFeatures : fp asimd\n"], ids=["no file", "an ARM processor"])
+def test_a_processor_that_linux_does_not_name(pretended, monkeypatch, text):
+    if text:
+        pretended("/proc/cpuinfo", text)
+    assert machine.processor_flags() == frozenset()
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
+    for found, name in (("Apple M1", "Apple M1"), ("", "aarch64")):
+        monkeypatch.setattr(machine.platform, "processor", lambda found=found: found)
+        assert machine.processor_name() == name
+
+
+def test_pythons_that_fit():
+    """Those of pyproject.toml."""
+    fitting = [version for version in ((2, 7), (3, 10), (3, 11), (3, 13), (3, 14), (4, 12)) if machine.fits(version)]
+    assert fitting == [(3, 11), (3, 13)]
+
+
+def test_packages_that_are_missing_are_named(monkeypatch):
+    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: None if name in ("tqdm", "numpy") else name)
+    assert machine.with_packages() == {"missing": "numpy, tqdm"}
+
+
+def test_the_packages_are_asked_in_a_process_of_its_own(monkeypatch, capsys):
+    """One line of JSON goes from the one to the other."""
+    monkeypatch.setattr(machine, "with_packages", lambda: {"tensorflow": "2.21.0"})
+    machine.print_with_packages()
+    printed = capsys.readouterr().out
+
+    def finished(command, **options):
+        assert command[0] == sys.executable and options["cwd"] == str(PROJECT) and options["timeout"] == 120
+        return SimpleNamespace(returncode=0, stdout=printed, stderr="")
+
+    monkeypatch.setattr(machine.subprocess, "run", finished)
+    assert machine.in_own_process() == {"tensorflow": "2.21.0"}
+
+
+def test_the_facts_of_this_machine(monkeypatch, pretended, tmp_path):
+    """Each fact has its source."""
+    monkeypatch.setattr(machine, "PROJECT", tmp_path)
+    monkeypatch.setattr(machine, "in_own_process", lambda: {"data": {}})
+    monkeypatch.setattr(machine.platform, "system", lambda: "Linux")
+    programs = set()
+    monkeypatch.setattr(machine.shutil, "which", lambda name: name if name in programs else None)
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: SimpleNamespace(free=7))
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    bare = machine.measured()
+    assert bare.python == sys.version_info[:3] and bare.bits == 64 and bare.ensurepip and bare.system == "Linux"
+    assert bare.packages == {"data": {}} and bare.onednn_setting == "0" and bare.disk == 7 and bare.writable
+    assert not (bare.wheels or bare.driver or bare.data_files or bare.browser or bare.test_browser)
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / "a.whl").touch()
+    (tmp_path / "data" / "cifar-10-batches-bin").mkdir(parents=True)
+    programs.update({"nvidia-smi", "chromium"})
+    found = machine.measured()
+    assert found.wheels and found.driver and found.data_files and found.browser and not found.test_browser
+    programs.add("chromedriver")
+    assert machine.measured().test_browser
+    programs.clear()
+    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
+    assert machine.measured().browser
+    monkeypatch.setattr(machine, "fits", lambda version: False)
+    assert machine.measured().packages == {"missing": "tensorflow"}, "nothing is imported"

@@ -21,7 +21,7 @@ def settings_of(config: dict) -> Settings:
 
 def checkpoint_at(folder: Path, step: int | None = None) -> Checkpoint:
     """The newest undamaged checkpoint of a run, of a step <= `step` if one is given. Raises CheckpointError."""
-    steps = [int(path.name[5:]) for path in reversed(checkpoints.newest_first(folder))]
+    steps = [checkpoints.step_of(path) for path in reversed(checkpoints.newest_first(folder))]
     if step is not None and steps and step < steps[0]:
         raise CheckpointError(
             f"--step {step}: {folder} has checkpoints from step {steps[0]:,} to step {steps[-1]:,}; choose one of them"

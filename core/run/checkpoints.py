@@ -64,10 +64,16 @@ def save(run: Path, step: int, tensors: dict[str, np.ndarray], keep: int) -> Pat
     return final
 
 
-def newest_first(run: Path) -> list[Path]:
-    """The checkpoint folders of a run, by their step."""
+def newest_first(run: Path, not_after: int | None = None) -> list[Path]:
+    """The checkpoint folders of a run (of a step <= not_after), by their step."""
     named = [path for path in (Path(run) / FOLDER).glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name)]
-    return sorted(named, key=lambda path: int(path.name[5:]), reverse=True)
+    wanted = [path for path in named if not_after is None or step_of(path) <= not_after]
+    return sorted(wanted, key=step_of, reverse=True)
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint folder is named after: 400 for step-00000400."""
+    return int(path.name.removeprefix("step-"))
 
 
 def newest(run: Path, not_after: int | None = None) -> Checkpoint:
@@ -77,9 +83,7 @@ def newest(run: Path, not_after: int | None = None) -> Checkpoint:
     `damaged`; if all are, that is an error: training does not start again from step 1.
     """
     damaged = []
-    for path in newest_first(run):
-        if not_after is not None and int(path.name[5:]) > not_after:
-            continue
+    for path in newest_first(run, not_after):
         try:
             found = read(path)
         except CheckpointError as error:
@@ -101,7 +105,7 @@ def read(path: Path) -> Checkpoint:
         step, size, digest = int(manifest["step"]), int(manifest["bytes"]), manifest["sha256"]
     except Exception as error:
         raise CheckpointError(unreadable(path / MANIFEST, error)) from None
-    if step != int(path.name[5:]):
+    if step != step_of(path):
         raise CheckpointError(f"{path / MANIFEST}: it is of step {step}, its folder says otherwise")
     try:
         if (path / TENSORS).stat().st_size != size or sha256(path / TENSORS) != digest:

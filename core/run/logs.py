@@ -277,7 +277,7 @@ def chunks(file):
 
 def narrow(column: np.ndarray) -> np.ndarray:
     """A column of its own, text in as many bytes as its longest word has: S48 would be most of the table."""
-    width = max(np.strings.str_len(column).max(initial=1), 1) if column.dtype.kind == "S" else 0
+    width = np.strings.str_len(column).max(initial=1) if column.dtype.kind == "S" else 0
     return column.astype(f"S{width}" if width else column.dtype)
 
 

@@ -11,8 +11,7 @@ def restore_newest(training, folder, not_after: int | None = None) -> int:
 
     Returns its step, 0 for the initial state.
     """
-    saved = [path for path in checkpoints.newest_first(folder) if not_after is None or int(path.name[5:]) <= not_after]
-    if not saved:
+    if not checkpoints.newest_first(folder, not_after):
         if not_after is None:
             terminal.say(f"{folder} has no checkpoint yet: it starts again from step 1")
         for name, variable in training.state.items():

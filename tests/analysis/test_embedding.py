@@ -173,7 +173,7 @@ def test_the_features_times_the_last_matrix_are_the_logits(trained):
 
 
 def test_six_checkpoints_from_the_first_to_the_last(trained, tmp_path, capsys):
-    saved = [int(path.name[5:]) for path in checkpoints.newest_first(trained)][::-1]
+    saved = [checkpoints.step_of(path) for path in checkpoints.newest_first(trained)][::-1]
     chosen = [checkpoint.step for checkpoint in embedding.chosen_checkpoints(trained, None)]
     assert len(chosen) == embedding.MOST < len(saved) and chosen == sorted(set(chosen))
     assert (chosen[0], chosen[-1]) == (saved[0], saved[-1])

@@ -92,7 +92,7 @@ def test_the_sentences_follow_the_numbers():
 def test_checkpoints_and_images_evenly_spread(tmp_path):
     for step in range(5, 60, 5):
         (tmp_path / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
-    assert [int(path.name[5:]) for path in checkpoint_series.saved_paths(tmp_path, 3)] == [5, 30, 55]
+    assert [checkpoints.step_of(path) for path in checkpoint_series.saved_paths(tmp_path, 3)] == [5, 30, 55]
     assert len(checkpoint_series.saved_paths(tmp_path, 100)) == 11
     assert checkpoint_series.spread(10, 5).tolist() == [0, 2, 4, 6, 8]
     assert checkpoint_series.spread(3, 5).tolist() == [0, 1, 2]

@@ -38,6 +38,7 @@ def test_rows_can_be_read_after_a_flush(tmp_path):
     layers = logs.read(tmp_path, logs.LAYERS)
     assert (layers["layer"][0], layers["quantity"][0], layers["value"][0]) == (b"conv1", b"gradient_norm", 0.125)
     log.close()
+    assert all(file.closed for file in log.files.values())
     again = logs.Logs(tmp_path)  # appending writes no second header
     again.append(logs.STEPS, [2, 1, 2.0, 0.5, 0.1, 3.0])
     again.close()

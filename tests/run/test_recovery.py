@@ -64,7 +64,7 @@ def test_a_number_lost_by_the_machine_is_told_from_one_lost_by_training(tmp_path
 def test_rewind_is_the_state_after_exactly_that_step(straight):
     """From the newest checkpoint before it, or the initial state, and the steps after that once more."""
     settings = Settings(**run_folder.read_config(straight)["settings"])
-    saved = [int(path.name[5:]) for path in checkpoints.newest_first(straight)]
+    saved = [checkpoints.step_of(path) for path in checkpoints.newest_first(straight)]
     assert 21 in saved and 20 in saved and min(saved) > 6
     taken = train_loop.prepare(settings, tenth_of_shapes10())
     states = {0: {name: variable.numpy() for name, variable in taken.state.items()}}

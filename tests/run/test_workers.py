@@ -205,14 +205,26 @@ def test_who_answers_is_not_missing():
         assert watchdog.missing([here]) == "another worker"
 
 
-def test_what_tensorflow_says_while_connecting_is_one_line():
+def test_what_tensorflow_says_while_connecting_is_one_line(monkeypatch):
+    watchdogs, popen = [], subprocess.Popen
+
+    def start(command, **options):
+        watchdogs.append(popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        assert command[1:5] == ["-m", "core.run.watchdog", str(os.getpid()), "60"] and command[5:] == ADDRESSES
+        return watchdogs[0]
+
     def connect():
+        assert watchdogs[0].poll() is None, "it watches"
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL, "Ctrl-C ends the process while no Python runs"
         raise RuntimeError("no such host\nand a trace")
 
+    monkeypatch.setattr(workers.subprocess, "Popen", start)
     message = "cannot connect to the other workers: no such host; is the port of 10.0.0.1:12345 in use on this machine?"
     with pytest.raises(WorkerError, match="^" + re.escape(message) + "$"):
         workers.wait_for_all(workers.Cluster(tuple(ADDRESSES), 0), connect)
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_DFL
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert watchdogs[0].returncode == -signal.SIGKILL, "ended, and no zombie of it is left"
 
 
 def test_the_commands_for_several_machines(capsys):
