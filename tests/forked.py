@@ -18,11 +18,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from pathlib import Path
 
 AVAILABLE = sys.platform == "linux"  # elsewhere the system's libraries do not survive a fork
+ONE_AT_A_TIME = threading.Lock()  # of the threads of tests/mutation_score.py
 
 
 # The side of the tests.
@@ -43,8 +45,9 @@ def server() -> socket.socket:
 
 def asked(request: dict, files=()) -> int | None:
     """The server's answer to one request, with which it gets these file descriptors."""
-    socket.send_fds(server(), [json.dumps(request).encode() + b"\n"], files)
-    return json.loads(server().makefile().readline())
+    with ONE_AT_A_TIME:
+        socket.send_fds(server(), [json.dumps(request).encode() + b"\n"], files)
+        return json.loads(server().makefile().readline())
 
 
 class Process:

@@ -1,6 +1,6 @@
 """The mutation score of core/: how many small mistakes, put into its lines at random, the tests notice.
 
-    python tests/mutation_score.py                         300 mutants, some hours
+    python tests/mutation_score.py                         300 mutants, about an hour on two cores
     python tests/mutation_score.py --mutants 20 --seed 1   fewer, others
 
 A mutant is one change of one expression or statement in a copy of the project: another operator, a number that is one
@@ -14,12 +14,14 @@ import ast
 import collections
 import copy
 import json
+import queue
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -166,6 +168,7 @@ def tests_of(file: str) -> list[str]:
 
 def copied_project(folder: Path) -> Path:
     """The project in this folder; data/ is only pointed to."""
+    folder.mkdir(exist_ok=True)
     for name in COPIED:
         of_project = PROJECT / name
         copy_it = shutil.copytree if of_project.is_dir() else shutil.copy
@@ -229,15 +232,30 @@ def main(args) -> int:
     results = {(r["file"], r["start"], r["after"]): r for r in map(json.loads, lines)}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, open(args.out, "a") as out:
-        project, usual = copied_project(Path(folder)), {}
-        for number, mutant in enumerate(drawn, start=1):
+        projects = queue.SimpleQueue()
+        for number in range(args.processes):
+            projects.put(copied_project(Path(folder) / str(number)))
+        usual = {}
+
+        def result_of(mutant: Mutant) -> dict:
             key = mutant.file, mutant.start, mutant.after
-            if key not in results:
-                results[key] = judge(mutant, project, usual)
-                out.write(json.dumps(results[key]) + "\n")
-                out.flush()
-            print(f"{number:4} {'killed  ' if results[key]['killed'] else 'SURVIVES'} {mutant}", flush=True)
-    print("\n" + report([results[mutant.file, mutant.start, mutant.after] for mutant in drawn], args.seed))
+            if key in results:
+                return results[key]
+            project = projects.get()
+            try:
+                return judge(mutant, project, usual)
+            finally:
+                projects.put(project)
+
+        with ThreadPoolExecutor(args.processes) as threads:
+            judged = []
+            for number, (mutant, result) in enumerate(zip(drawn, threads.map(result_of, drawn)), start=1):
+                if (mutant.file, mutant.start, mutant.after) not in results:
+                    out.write(json.dumps(result) + "\n")
+                    out.flush()
+                judged.append(result)
+                print(f"{number:4} {'killed  ' if result['killed'] else 'SURVIVES'} {mutant}", flush=True)
+    print("\n" + report(judged, args.seed))
     return 0
 
 
@@ -245,6 +263,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--mutants", type=int, default=300, metavar="N", help="how many [300]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which ones [0]")
+    parser.add_argument("--processes", type=int, default=2, metavar="N", help="how many at a time [2]")
     parser.add_argument("--out", type=Path, default=PROJECT / "runs" / "mutants.jsonl", metavar="FILE",
                         help="a line for each result [runs/mutants.jsonl]")  # fmt: skip
     sys.exit(main(parser.parse_args()))

@@ -1,6 +1,7 @@
 """What holds for every layer, whatever it computes."""
 
 import functools
+import inspect
 
 import numpy as np
 import pytest
@@ -16,11 +17,15 @@ from core.layers import (
     Dropout,
     Flatten,
     Layer,
+    LeakyReLU,
     MaxPooling,
     ReLU,
+    Sigmoid,
     Softmax,
 )
 from core.layers.layer import window_positions
+from core.speed.scale import Scale
+from core.speed.whitening import Whitening
 
 STEP = tf.constant(3)
 
@@ -121,6 +126,52 @@ def test_weights_are_a_function_of_seed_and_name(make):
     for name, seed in (("conv2", 0), ("conv1", 1)):
         other = make(name, seed).kernel.numpy()
         assert abs(np.corrcoef(kernel.ravel(), other.ravel())[0, 1]) < 0.3
+
+
+# What a layer is built with where its call does not say: documents, lessons and old runs count on it.
+DEFAULTS = {
+    Convolution: {"kernel_size": 3, "stride": 1, "padding": "SAME", "use_bias": True, "gain": 2**0.5, "seed": 0},
+    Dense: {"use_bias": True, "gain": 2**0.5, "seed": 0},
+    BatchNormalization: {"momentum": 0.9, "epsilon": 1e-3, "use_scale": True},
+    MaxPooling: {"kernel_size": 2, "stride": None, "padding": "VALID"},
+    AveragePooling: {"kernel_size": 2, "stride": None, "padding": "VALID"},
+    Dropout: {"seed": 0},
+    LeakyReLU: {"slope": 0.01},
+    Whitening: {"in_channels": 3, "kernel_size": 2},
+    **{kind: {"name": None} for kind in (Flatten, ReLU, GELU, Sigmoid, Softmax)},
+    Scale: {},
+}
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_the_defaults_of_a_layer(kind):
+    parameters = inspect.signature(kind.__init__).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    assert defaults.pop("dtype", tf.float32) == tf.float32
+    assert defaults == DEFAULTS[kind]
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_what_the_receptive_field_and_the_dead_units_go_by(kind):
+    """A layer is no window and no nonlinearity unless it says so."""
+    assert kind.is_activation == (kind in (ReLU, LeakyReLU, GELU, Sigmoid))
+    assert (kind.kernel_size, kind.stride) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "window"),
+    [
+        (Convolution("it", 3, 8), (3, 1)),
+        (Convolution("it", 3, 8, 5, stride=2), (5, 2)),
+        (MaxPooling("it"), (2, 2)),
+        (AveragePooling("it", 3, stride=1), (3, 1)),
+        (Whitening("it"), (2, 1)),
+        (Dense("it", 3, 8), (1, 1)),
+    ],
+    ids=lambda it: type(it).__name__,
+)
+def test_the_window_of_a_layer(layer, window):
+    assert (layer.kernel_size, layer.stride) == window
 
 
 def test_a_layer_that_computes_nothing_says_so():

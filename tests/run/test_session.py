@@ -2,7 +2,6 @@
 
 import os
 import signal
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from conftest import SHORT
 from runner import SMALL, assert_same_run, run, run_alone, started, train, train_here, wait_for_steps
 
 import train_loop
-from core.measure.evaluation import Evaluation
 from core.run import checkpoints, logs, run_folder, terminal
 from core.settings.command_line import parse
 
@@ -162,64 +160,3 @@ def test_checkpoints_are_written_when_asked_for_and_at_the_end_of_an_epoch(tmp_p
     assert [path.name for path in checkpoints.newest_first(tmp_path / "run")] == [
         f"step-{step:08d}" for step in (40, 30, 20, 15)
     ]
-
-
-# The terminal's sentences.
-
-
-def test_accuracy_with_its_standard_error():
-    assert terminal.accuracy_with_error(0.761, 10_000) == "76.1 % ± 0.4"  # sqrt(0.761 * 0.239 / 10000) = 0.43 %
-    assert terminal.accuracy_with_error(1.0, 100) == "100.0 % ± 0.0"
-
-
-@pytest.mark.parametrize(
-    ("train_accuracy", "test_accuracy", "images", "sentence"),
-    [
-        (0.10, 0.10, 10_000, "nothing was learned"),
-        (0.12, 0.1089, 10_000, "nothing was learned"),  # chance level + 3 * 0.3 points
-        (0.12, 0.1091, 10_000, "close"),
-        (0.99, 0.11, 100, "nothing was learned"),  # 100 images: 3 * 3 points
-        (0.95, 0.70, 10_000, "25 points above test: overfitting"),
-        (1.00, 0.20, 10_000, "80 points above test: overfitting"),
-        (0.60, 0.59, 10_000, "train and test accuracy are close"),
-        (0.99, 0.98, 10_000, "change one thing"),
-        (0.80, 0.75, 10_000, "change one thing"),
-    ],
-)
-def test_the_advice_fits_the_two_accuracies(train_accuracy, test_accuracy, images, sentence):
-    assert sentence in terminal.advice(train_accuracy, test_accuracy, images, 10)
-
-
-def test_the_line_of_an_evaluation(capsys):
-    data = SimpleNamespace(holdout=False)
-    train_evaluation = Evaluation(1.5, 0.5, 0.1, np.eye(10, dtype=int))
-    terminal.evaluation_line("epoch   3", data, train_evaluation, Evaluation(1.625, 0.4, 0.1, np.eye(10, dtype=int)))
-    terminal.evaluation_line("epoch   3", SimpleNamespace(holdout=True), train_evaluation, train_evaluation)
-    first, second = capsys.readouterr().out.splitlines()
-    assert first == "epoch   3   loss: train 1.500, test 1.625   accuracy: train  50.0 %, test  40.0 %"
-    assert "hold-out 1.500" in second and "test" not in second
-
-
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        (run_folder.RunError("that run"), "that run"),
-        (logs.LogError("that line"), "that line"),
-        (MemoryError(), "out of memory with --batch-size 100: try half of it"),
-        (OSError(28, "No space left on device", "runs/x/steps.csv"), "runs/x/steps.csv: No space left on device; what"),
-        (ValueError("layer 'conv1': expected"), "the network cannot be built: layer 'conv1': expected"),
-        (ValueError("something else"), None),
-        (TypeError("a mistake of this project"), None),
-    ],
-)
-def test_expected_errors_are_one_line_and_mistakes_are_shown_whole(error, sentence):
-    found = terminal.one_line(error, parse([]))
-    assert found is None if sentence is None else found.startswith(sentence)
-
-
-def test_the_command_that_continues_is_quoted(tmp_path, capsys):
-    folder = tmp_path / "with a space" / "it"
-    terminal.interrupted(folder, 1_234, 5_000, "Ctrl-C")
-    out = capsys.readouterr().out
-    assert "Ctrl-C: stopped after step 1,234 of 5,000, everything saved" in out
-    assert f"python train_loop.py --run it --resume --runs-dir '{folder.parent}'" in out

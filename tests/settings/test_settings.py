@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.settings.settings import GROUPS, Settings, expected, in_words, inside, one_of, shown
+from core.settings.settings import GROUPS, Settings, expected, in_words, inside, one_of, shown, train_images
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 
@@ -19,6 +20,78 @@ def test_a_setting_is_described(name):
     assert accepted["text"] and accepted["group"] in GROUPS
     assert bool(accepted["interval"]) == (FIELDS[name].type in (int, float))
     assert expected(FIELDS[name].default, FIELDS[name]) == ""
+
+
+def test_every_default_and_range_is_written_down_a_second_time():
+    """tests/settings/defaults.txt: a number that changed by mistake is found, one that was changed is changed twice."""
+    written = []
+    for name, field in FIELDS.items():
+        accepted = field.metadata["interval"] or field.metadata["pattern"] or " ".join(field.metadata["choices"])
+        written.append(f"{name:<24} {str(field.default) or '-':<10} {accepted}".rstrip())
+    pinned = (Path(__file__).parent / "defaults.txt").read_text().splitlines()
+    assert written == [line for line in pinned if not line.startswith("#")]
+
+
+def test_how_many_training_images_there_are():
+    assert [train_images("cifar10", holdout) for holdout in (False, True)] == [50_000, 45_000]
+    assert [train_images("shapes10", holdout) for holdout in (False, True)] == [10_000, 9_000]
+
+
+CONTRADICTIONS = [
+    ({"micro_batches": 9, "batch_size": 8}, "--micro-batches 9: expected at most --batch-size 8"),
+    ({"devices": 3}, "--devices 3: expected a number that divides --batch-size 100"),
+    (
+        {"devices": 2, "micro_batches": 3},
+        "--devices 2: expected a number that divides --micro-batches 3, because batch norm normalizes each "
+        "micro-batch by itself",
+    ),
+    (
+        {"devices": 2, "network": "modern"},
+        "--devices 2: expected a number that divides --micro-batches 1, because batch norm normalizes each "
+        "micro-batch by itself",
+    ),
+    (
+        {"diagnostics": "off", "diagnostics_budget": 5.0},
+        "--diagnostics off and --diagnostics-budget 5: give only one of them",
+    ),
+    ({"optimizer": "adam"}, "--weight-decay 0.001: adam has none; use --optimizer adamw"),
+    ({"holdout": True, "train_images": 45_001}, "--train-images 45001: more than the 45,000 that there are"),
+    (
+        {"train_images": 99},
+        "--batch-size 100: larger than the 99 training images there are",
+    ),
+    (
+        {"data": "shapes10", "batch_size": 10_001},
+        "--batch-size 10001: larger than the 10,000 training images there are",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "sentence"), CONTRADICTIONS, ids=[" ".join(given) for given, _ in CONTRADICTIONS])
+def test_settings_that_contradict_each_other(given, sentence):
+    assert dataclasses.replace(Settings(), **given).problems() == [sentence]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"micro_batches": 100},
+        {"devices": 2},
+        {"devices": 2, "network": "modern", "micro_batches": 2},
+        {"diagnostics": "off"},
+        {"diagnostics_budget": 5.0},
+        {"optimizer": "adam", "weight_decay": 0.0},
+        {"optimizer": "adamw"},
+        {"train_images": 50_000},
+        {"holdout": True, "train_images": 45_000},
+        {"train_images": 100},
+        {"batch_size": 50_000},
+        {"data": "shapes10", "batch_size": 10_000},
+    ],
+    ids=str,
+)
+def test_settings_at_the_edge_of_a_contradiction(given):
+    assert dataclasses.replace(Settings(), **given).problems() == []
 
 
 @pytest.mark.parametrize(
@@ -65,6 +138,11 @@ def test_a_learning_rate_may_be_a_whole_number():
 @given(st.text())
 def test_a_value_is_shown_in_one_short_printable_line(text):
     assert shown(text).isprintable() and len(shown(text)) <= 40
+
+
+def test_a_value_is_shown_whole_where_it_fits():
+    assert [shown("x" * n) for n in (40, 41)] == ["x" * 40, "x" * 37 + "..."]
+    assert shown(7) == "7" and shown("a\nb") == "'a\\nb'"
 
 
 def test_one_of_suggests_the_nearest():
