@@ -15,11 +15,11 @@ from core.settings.settings import Settings
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    """A clock that a test sets: clock.now, in seconds."""
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
-    return clock
+def timer(monkeypatch):
+    """What time.perf_counter returns, set by a test: timer.now, in seconds."""
+    timer = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(time, "perf_counter", lambda: timer.now)
+    return timer
 
 
 def test_a_banner_is_a_sentence_between_two_rules(capsys):
@@ -33,17 +33,17 @@ def test_a_worker_that_leaves_the_terminal_to_worker_0_says_nothing(capsys, monk
     assert terminal.Progress(0, 10, 5).bar.disable and capsys.readouterr().out == ""
 
 
-def test_the_bar_counts_steps_and_shows_images_a_second(monkeypatch, clock):
+def test_the_bar_counts_steps_and_shows_images_a_second(monkeypatch, timer):
     monkeypatch.setattr(terminal.sys.stderr, "isatty", lambda: True, raising=False)
     progress = terminal.Progress(start=20, total=100, batch_size=50)
     shown = []
     monkeypatch.setattr(progress.bar, "set_postfix_str", lambda text, refresh: shown.append(text))
     progress.bar.disable = False
-    clock.now += 4.0
+    timer.now += 4.0
     progress.update(60, {"loss": 1.23456, "accuracy": 0.456})  # 40 steps of 50 images in 4 seconds
-    clock.now += 100.0
+    timer.now += 100.0
     progress.restart_timer()  # an evaluation
-    clock.now += 1.0
+    timer.now += 1.0
     progress.update(80, {"loss": 1.0, "accuracy": 0.5})
     assert shown == ["loss 1.235, accuracy 46 %, 500 images/s", "loss 1.000, accuracy 50 %, 1,000 images/s"]
     assert (progress.bar.initial, progress.bar.total, progress.bar.n) == (20, 100, 80)

@@ -75,7 +75,7 @@ def test_settings_that_contradict_each_other(given, sentence):
 @pytest.mark.parametrize(
     "given",
     [
-        {"micro_batches": 100},
+        {"micro_batches": 8, "batch_size": 8},
         {"devices": 2},
         {"devices": 2, "network": "modern", "micro_batches": 2},
         {"diagnostics": "off"},
