@@ -49,11 +49,13 @@ TESTS = {
     "core/data/loading.py": ("data/test_cifar10.py", "data/test_shapes10.py"),
     "core/doctor.py": ("test_doctor.py",),
     "core/machine.py": ("test_doctor.py",),
+    "core/model.py": ("test_model.py", "test_architecture.py"),
     "core/run/launch.py": ("run/test_workers.py",),
     "core/run/recovery.py": ("run/test_recovery.py", "run/test_resume.py"),
     "core/run/watchdog.py": ("run/test_workers.py",),
     "core/run/start.py": ("run/test_session.py", "run/test_resume.py"),
-    "core/run/terminal.py": ("run/test_session.py", "run/test_resume.py"),
+    "core/speed/networks.py": ("speed/test_networks.py", "test_architecture.py"),
+    "core/variants.py": ("test_variants.py", "test_architecture.py"),
 }
 
 

@@ -226,7 +226,7 @@ def read(folder: Path, name: str) -> dict[str, np.ndarray]:
     with file:
         header = file.readline()
         columns = header.decode(errors="replace").strip().split(",") if header.endswith(b"\n") else list(wanted)
-        if columns[: len(wanted)] != list(wanted):
+        if columns[: len(wanted)] != list(wanted) or len(set(columns)) < len(columns):
             found = shown(header.decode(errors="replace").rstrip("\n"))
             raise LogError(f"{path} line 1: expected {','.join(wanted)}, found {found}")
         kinds = [(c, "S48" if c in TEXT_COLUMNS else np.int64 if c in WHOLE_COLUMNS else np.float64) for c in columns]

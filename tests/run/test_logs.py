@@ -84,6 +84,18 @@ def test_another_header_and_no_file(tmp_path):
         logs.read(tmp_path, logs.EPOCHS)
 
 
+def test_a_column_that_stands_twice_in_the_header(tmp_path):
+    header = HEADER.replace("\n", ",loss\n")
+    with pytest.raises(logs.LogError, match=r"line 1: expected step,epoch,loss,.*, found step,epoch,.*"):
+        logs.read(steps_file(tmp_path, row(1).replace("\n", ",0.5\n"), header=header), logs.STEPS)
+
+
+def test_a_column_that_a_later_version_added_is_read_too(tmp_path):
+    header = HEADER.replace("\n", ",temperature\n")
+    found = logs.read(steps_file(tmp_path, row(1).replace("\n", ",0.5\n"), header=header), logs.STEPS)
+    assert found["temperature"].tolist() == [0.5] and found["loss"].tolist() == [2.3]
+
+
 @given(st.binary(max_size=200))
 def test_whatever_the_bytes_the_reader_returns_a_table_or_one_line(tmp_path_factory, noise):
     folder = tmp_path_factory.mktemp("noise")
