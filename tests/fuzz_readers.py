@@ -1,6 +1,6 @@
 """Damaged and hostile files and command lines: every reader answers with its own error, one printable line.
 
-    python tests/fuzz_readers.py --inputs 100000 --seed 0       about an hour
+    TMPDIR=/dev/shm python tests/fuzz_readers.py --inputs 100000 --seed 0    ten minutes; an hour on a disk
 
 Each input is something valid, changed at random: bits flipped, bytes inserted, deleted or repeated, words replaced by
 odd ones. What a reader raises must be the error that its docstring names. Everything else is a finding: it is printed
