@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.run import logs
+from core.run import logs, old_names
 
 HEADER = ",".join(logs.COLUMNS[logs.STEPS]) + "\n"
 
@@ -140,14 +140,17 @@ def test_the_size_of_a_chunk_changes_nothing(tmp_path, monkeypatch, chunk):
         logs.read(tmp_path, logs.STEPS)
 
 
-@pytest.mark.parametrize("names", [["credit"], ["credit", "sparsity"], ["credit", "zero_share", "x"]])
+OLD = [name.decode() for name in old_names.QUANTITIES]
+
+
+@pytest.mark.parametrize("names", [OLD[:1], [OLD[0], "sparsity"], [*OLD[:2], "x"], OLD])
 def test_quantities_of_older_versions_have_todays_whole_names(tmp_path, names):
     """Today's name may be longer than every word in the file."""
     log = logs.Logs(tmp_path)
     log.layers([(1, "conv1", name, 0.5) for name in names])
     log.close()
-    today = {"credit": b"first_order_change", "zero_share": b"sparsity", "sparsity": b"sparsity", "x": b"x"}
-    assert logs.read(tmp_path, logs.LAYERS)["quantity"].tolist() == [today[name] for name in names]
+    today = [old_names.QUANTITIES.get(name.encode(), name.encode()) for name in names]
+    assert logs.read(tmp_path, logs.LAYERS)["quantity"].tolist() == today
 
 
 def test_text_takes_as_many_bytes_as_its_longest_word(tmp_path):
