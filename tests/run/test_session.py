@@ -367,6 +367,17 @@ def test_an_evaluation_is_missing_where_one_was_due_and_has_no_row(tmp_path, fir
     assert session_in(tmp_path, first).evaluation_missing() is missing
 
 
+def test_the_board_receives_every_row_and_every_evaluation(tmp_path, monkeypatch):
+    received = []
+    board = SimpleNamespace(row=lambda name, row: received.append(name), after_evaluation=received.append)
+    monkeypatch.setattr("core.run.session.Board", lambda folder, training: board)
+    session = session_in(tmp_path, tensorboard=True)
+    session.record(60, numbers(), {})
+    session.record_evaluation(60, EVALUATED, EVALUATED)
+    assert received == [logs.STEPS, logs.TIMING, logs.LAYERS, logs.EPOCHS, *[logs.PREDICTIONS] * 100, 60]
+    assert session_in(tmp_path, 60).board is None
+
+
 @pytest.mark.parametrize("step, when", [(60, "epoch   1   loss"), (80, "step   80   loss")])
 @pytest.mark.parametrize("augmented", [None, SimpleNamespace(accuracy=0.75)])
 def test_an_evaluation_is_logged_shown_and_timed(tmp_path, now, monkeypatch, capsys, step, when, augmented):
@@ -404,6 +415,7 @@ def test_the_end_of_a_session(tmp_path, now, monkeypatch, step, evaluated, stop_
     """True if the run is complete, or ends where it was to be stopped."""
     session, said = session_in(tmp_path, stop_at=stop_at), []
     session.step, session.stopping, session.evaluation_times = step, stopping, [3.0]
+    session.progress = SimpleNamespace(close=lambda: said.append("bar closed"))
     session.board = SimpleNamespace(close=lambda: said.append("board closed"))
     if evaluated:
         session.log.evaluations(5, 250, EVALUATED, EVALUATED)
@@ -414,8 +426,7 @@ def test_the_end_of_a_session(tmp_path, now, monkeypatch, step, evaluated, stop_
     monkeypatch.setattr(replicas, "connected", connected)
     now[0] = 130.0
     assert session.close() is status
-    assert said == ["board closed", line] and all(file.closed for file in session.log.files.values())
-    assert session.progress.bar.disable, "the bar is closed"
+    assert said == ["bar closed", "board closed", line] and all(file.closed for file in session.log.files.values())
 
 
 # ---------------------------------------------------------------------------- before the first step
