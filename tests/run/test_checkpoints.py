@@ -61,11 +61,12 @@ def test_what_has_another_name_is_no_checkpoint(tmp_path):
 
 def test_everything_is_on_the_disk_before_the_next_thing_happens(tmp_path, monkeypatch):
     """Both files whole, their folder, the rename, the folder above; no folder stays open."""
-    order, fsync, replace = [], os.fsync, os.replace
+    order, opened, closed, fsync, replace, close = [], [], [], os.fsync, os.replace, os.close
 
     def sync(number):
         path = Path(os.readlink(f"/proc/self/fd/{number}"))
         order.append((path.name, None if path.is_dir() else os.fstat(number).st_size))
+        opened.extend([number] if path.is_dir() else [])
         fsync(number)
 
     def rename(partial, final):
@@ -76,9 +77,9 @@ def test_everything_is_on_the_disk_before_the_next_thing_happens(tmp_path, monke
         pytest.skip("only Linux says which file a number stands for")
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr(os, "replace", rename)
-    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "close", lambda number: closed.append(number) or close(number))
     folder = checkpoints.save(tmp_path, 3, TENSORS, keep=1)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(opened) == 2 and closed == opened
     sizes = [(name, (folder / name).stat().st_size) for name in (checkpoints.TENSORS, checkpoints.MANIFEST)]
     assert order == [*sizes, ("partial-00000003", None), "renamed", (checkpoints.FOLDER, None)]
 

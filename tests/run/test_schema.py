@@ -190,7 +190,7 @@ def test_text_is_checked_to_the_last_row_in_parts_of_any_size(monkeypatch, rows,
 
 def test_what_a_run_may_write_passes():
     schema.check_table("it", "it", table(count=[0, 10**10], predicted_class=[0, 999], elapsed_seconds=[0, 1e30]))
-    schema.check_table("it", "it", table(train_accuracy=[1 + 1e-7], true_class=[0]))
+    schema.check_table("it", "it", table(train_accuracy=[1 + 1e-7], true_class=[0], layer=[b"a"]))
     lost = [2.3, np.nan, np.inf]
     schema.check_table("it", "it", table(step=[1, 2, 3], loss=lost, gradient_norm=lost, accuracy=[0, 0.5, 1]))
     schema.check_table(

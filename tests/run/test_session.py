@@ -456,7 +456,7 @@ def test_what_is_agreed_on_locked_and_noted_before_the_first_step(tmp_path, monk
             assert session.folder == tmp_path / "runs" / "one" == run_folder.find(None, tmp_path / "runs")
             assert session.training is training and session.stop_at == [0, 9][number]
             assert Path(os.environ["GLASSBOX_RUN_FILE"]).read_text() == str(session.folder)
-            assert signal.getsignal(signal.SIGTERM) == session.stop.note
+            assert signal.getsignal(signal.SIGTERM) == session.stop.note and type(session.stop) is StopRequest
             with pytest.raises(run_folder.RunError, match="is training in it"), run_folder.held(session.folder):
                 pass
             assert "\nsteps    1 to 20, 50 images each\n" in capsys.readouterr().out, "the opening lines"
@@ -578,6 +578,12 @@ def test_a_run_that_starts_again_has_no_row(copied, monkeypatch):
     """Not even that of the untrained network, which is measured again."""
     resumed(copied, monkeypatch, 0)
     assert [len(logs.read(copied, name)["step"]) for name in logs.COLUMNS] == [0] * len(logs.COLUMNS)
+
+
+def test_a_run_that_was_killed_before_its_first_row_starts_again(copied, monkeypatch):
+    for name in logs.COLUMNS:
+        (copied / name).unlink()
+    resumed(copied, monkeypatch, 0)
 
 
 def test_a_run_that_lost_a_row_is_not_continued(copied, monkeypatch):
