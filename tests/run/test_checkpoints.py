@@ -1,8 +1,10 @@
 """Checkpoints: whole or not there, verified on reading, no silent start from the beginning."""
 
 import errno
+import hashlib
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +34,54 @@ def test_what_is_read_is_what_was_saved(tmp_path):
     for name, tensor in TENSORS.items():
         assert found.tensors[name].tobytes() == (tensor + 20).tobytes() and found.tensors[name].dtype == np.float32
     assert checkpoints.newest(tmp_path, not_after=19).step == 7
+    assert checkpoints.newest(tmp_path, not_after=20).step == 20
+    with pytest.raises(checkpoints.CheckpointError, match="no checkpoint in it yet"):
+        checkpoints.newest(tmp_path, not_after=6)
+
+
+def test_a_checkpoint_is_the_two_files_of_the_docstring(tmp_path):
+    """Nothing but NumPy is needed to open it, and any tool can check it."""
+    folder = tmp_path / "checkpoints" / "step-00000400"
+    assert checkpoints.save(tmp_path, 400, TENSORS, keep=1) == folder
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "tensors.npz"]
+    content = (folder / "tensors.npz").read_bytes()
+    manifest = {"step": 400, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert json.loads((folder / "manifest.json").read_text()) == manifest
+
+
+def test_what_has_another_name_is_no_checkpoint(tmp_path):
+    saved(tmp_path, 7, 20)
+    for name in ("step-9", "step-00000030.old", "partial-00000040", "step-0000005x"):
+        (tmp_path / checkpoints.FOLDER / name).mkdir()
+    found = checkpoints.newest_first(tmp_path)
+    assert [path.name for path in found] == ["step-00000020", "step-00000007"]
+    assert [checkpoints.step_of(path) for path in found] == [20, 7]
+    assert checkpoints.step_of(Path("step-1234567890")) == 1_234_567_890
+
+
+def test_everything_is_on_the_disk_before_the_next_thing_happens(tmp_path, monkeypatch):
+    """Both files whole, their folder, the rename, the folder above; no folder stays open."""
+    order, opened, closed, fsync, replace, close = [], [], [], os.fsync, os.replace, os.close
+
+    def sync(number):
+        path = Path(os.readlink(f"/proc/self/fd/{number}"))
+        order.append((path.name, None if path.is_dir() else os.fstat(number).st_size))
+        opened.extend([number] if path.is_dir() else [])
+        fsync(number)
+
+    def rename(partial, final):
+        order.append("renamed")
+        replace(partial, final)
+
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("only Linux says which file a number stands for")
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", rename)
+    monkeypatch.setattr(os, "close", lambda number: closed.append(number) or close(number))
+    folder = checkpoints.save(tmp_path, 3, TENSORS, keep=1)
+    assert len(opened) == 2 and closed == opened
+    sizes = [(name, (folder / name).stat().st_size) for name in (checkpoints.TENSORS, checkpoints.MANIFEST)]
+    assert order == [*sizes, ("partial-00000003", None), "renamed", (checkpoints.FOLDER, None)]
 
 
 def test_only_the_newest_are_kept_in_the_order_of_steps(tmp_path):
@@ -76,13 +126,54 @@ def test_every_damage_to_a_file_is_found(pair, data):
         path.write_bytes(content)
 
 
+def altered(folder, **manifest):
+    """Other entries in the manifest."""
+    path = folder / checkpoints.MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | manifest))
+
+
+@pytest.mark.parametrize(
+    "damage, sentence",
+    [
+        (lambda folder: altered(folder, step=1), "manifest.json: it is of step 1, its folder says otherwise"),
+        (lambda folder: altered(folder, bytes=1), "tensors.npz: its bytes are not the ones that were saved"),
+        (lambda folder: altered(folder, sha256="0" * 64), "tensors.npz: its bytes are not the ones that were saved"),
+        (lambda folder: altered(folder, step=None), "manifest.json: unreadable (int() argument must be"),
+        (lambda folder: (folder / checkpoints.MANIFEST).write_text("{}"), "manifest.json: unreadable ('step')"),
+        (lambda folder: (folder / checkpoints.TENSORS).unlink(), "tensors.npz: unreadable ("),
+    ],
+)
+def test_each_damage_has_its_sentence(tmp_path, damage, sentence):
+    folder = checkpoints.newest_first(saved(tmp_path, 1, 2))[0]
+    damage(folder)
+    with pytest.raises(checkpoints.CheckpointError) as error:
+        checkpoints.read(folder)
+    assert str(error.value).startswith(f"{folder}/{sentence}")
+    found = checkpoints.newest(tmp_path)
+    assert (found.step, found.path.name, found.damaged) == (1, "step-00000001", (str(error.value),))
+
+
+@pytest.mark.parametrize(
+    "error, line",
+    [
+        (ValueError("one"), "x.npz: unreadable (one)"),
+        (ValueError("one\ntwo"), "x.npz: unreadable (one)"),
+        (EOFError(), "x.npz: unreadable (EOFError)"),
+    ],
+)
+def test_the_reason_is_the_first_line_of_an_error_or_its_name(error, line):
+    assert checkpoints.unreadable(Path("x.npz"), error) == line
+
+
 def test_all_damaged_is_an_error_and_none_is_another(tmp_path):
     with pytest.raises(checkpoints.CheckpointError, match="no checkpoint in it yet"):
         checkpoints.newest(tmp_path)
     saved(tmp_path, 1, 2)
     for path in checkpoints.newest_first(tmp_path):
         (path / checkpoints.TENSORS).unlink()
-    with pytest.raises(checkpoints.CheckpointError, match="all 2 checkpoints are damaged"):
+    with pytest.raises(
+        checkpoints.CheckpointError, match=r"all 2 checkpoints are damaged \(first: .*step-00000002/tensors.npz: unread"
+    ):
         checkpoints.newest(tmp_path)
 
 
@@ -121,6 +212,13 @@ def test_a_damaged_checkpoint_of_the_same_step_is_replaced(tmp_path):
     (tmp_path / checkpoints.FOLDER / "step-00000002" / checkpoints.TENSORS).write_bytes(b"no")
     saved(tmp_path, 2)
     assert checkpoints.newest(tmp_path).step == 2
+
+
+def test_restoring_assigns_every_tensor(tmp_path):
+    variables = {name: tf.Variable(tf.zeros_like(tensor)) for name, tensor in TENSORS.items()}
+    checkpoints.restore(checkpoints.newest(saved(tmp_path, 1)), variables)
+    for name, tensor in TENSORS.items():
+        np.testing.assert_array_equal(variables[name], tensor + 1)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.run import logs
+from core.run import logs, old_names
 
 HEADER = ",".join(logs.COLUMNS[logs.STEPS]) + "\n"
 
@@ -45,6 +45,30 @@ def test_rows_can_be_read_after_a_flush(tmp_path):
     assert logs.read(tmp_path, logs.STEPS)["step"].tolist() == [1, 2]
 
 
+def test_a_file_without_a_byte_gets_its_header_again(tmp_path):
+    """A kill before the first flush leaves it."""
+    (tmp_path / logs.STEPS).touch()
+    log = logs.Logs(tmp_path)
+    log.append(logs.STEPS, [1, 1, 2.25, 0.5, 0.1, 3.0])
+    log.close()
+    assert (tmp_path / logs.STEPS).read_text() == HEADER + "1,1,2.25,0.5,0.1,3.0\n"
+
+
+def test_an_evaluation_is_one_row_and_its_confusion_matrix(tmp_path):
+    log = logs.Logs(tmp_path)
+    train = SimpleNamespace(loss=0.25, accuracy=0.5, calibration_error=0.125)
+    test = SimpleNamespace(loss=0.75, accuracy=0.375, calibration_error=0.0625, confusion=np.array([[3, 5], [7, 1]]))
+    log.evaluations(4, 80, train, test)
+    log.close()
+    assert (tmp_path / logs.EPOCHS).read_text().splitlines()[1:] == ["4,80,0.25,0.5,0.75,0.375,0.125,0.0625"]
+    assert (tmp_path / logs.PREDICTIONS).read_text().splitlines()[1:] == [
+        "80,0,0,3",
+        "80,0,1,5",
+        "80,1,0,7",
+        "80,1,1,1",
+    ]
+
+
 def test_a_torn_last_line_is_left_out(tmp_path):
     steps_file(tmp_path, row(1), row(2), "3,1,2.")
     assert logs.read(tmp_path, logs.STEPS)["step"].tolist() == [1, 2]
@@ -68,6 +92,11 @@ def test_not_a_number_is_a_number_to_the_reader(tmp_path):
     [
         ((row(1), "hello\n", row(3)), "line 3: expected step,epoch,loss"),
         ((row(1), row(2).replace("2.3", "two")), "line 3: expected step,epoch,loss"),
+        ((row(1), "2,1,2.3\n", row(3)), "line 3: expected step,epoch,loss,.*, found '2,1,2.3'$"),
+        ((row(1), row(10**20)), "line 3: expected step,epoch,loss,.*, found '1000"),
+        ((row(1), row(2, "2." + 200 * "x")), f"line 3: expected step,epoch,loss,.*, found '2,1,2.{74 * 'x'}'$"),
+        (("\n", "\n"), "line 2: expected step,epoch,loss,.*, found ''$"),
+        ((row(1), row(2, "-1")), "line 3: loss: expected a number, 0 to inf, found -1; was it edited"),
         ((row(1), row(2), row(1)), "line 4: step 1 comes after step 2; are two runs mixed"),
         ((row(1), row(2), row(2)), "line 4: step 2 comes after step 2; are two runs mixed"),
     ],
@@ -75,6 +104,61 @@ def test_not_a_number_is_a_number_to_the_reader(tmp_path):
 def test_a_bad_row_is_named_by_its_line(tmp_path, rows, sentence):
     with pytest.raises(logs.LogError, match="steps.csv " + sentence):
         logs.read(steps_file(tmp_path, *rows), logs.STEPS)
+
+
+def test_a_cell_that_only_python_reads_as_a_number(tmp_path):
+    """int("0_2") is 2."""
+    with pytest.raises(logs.LogError, match=r"steps.csv: not a table of numbers; was it edited\?$"):
+        logs.read(steps_file(tmp_path, row("0_2")), logs.STEPS)
+
+
+def test_rows_of_one_step_stand_together(tmp_path):
+    """Several rows a step are usual in layers.csv; a step that comes back is not."""
+    log = logs.Logs(tmp_path)
+    log.layers([(step, "conv1", "weight_norm", 1.0) for step in (1, 1, 2, 1)])
+    log.close()
+    with pytest.raises(logs.LogError, match=r"layers.csv line 5: step 1 comes after step 2; are two runs mixed"):
+        logs.read(tmp_path, logs.LAYERS)
+
+
+def test_a_bad_row_among_words_is_found(tmp_path):
+    header = ",".join(logs.COLUMNS[logs.LAYERS]) + "\n"
+    (tmp_path / logs.LAYERS).write_text(header + "1,conv1,weight_norm,0.5\n2,conv1,weight_norm,half\n")
+    with pytest.raises(logs.LogError, match=r"layers.csv line 3: expected step,layer,quantity,value, found '2,conv1"):
+        logs.read(tmp_path, logs.LAYERS)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 40, 41, 1000])
+def test_the_size_of_a_chunk_changes_nothing(tmp_path, monkeypatch, chunk):
+    """Neither the table nor the number of the line that is named, wherever a chunk ends."""
+    monkeypatch.setattr(logs, "CHUNK", chunk)
+    steps_file(tmp_path, *(row(step, f"{step}.5") for step in range(1, 8)), "8,1")
+    table = logs.read(tmp_path, logs.STEPS)
+    assert table["step"].tolist() == [1, 2, 3, 4, 5, 6, 7] and table["loss"].tolist() == [s + 0.5 for s in range(1, 8)]
+    steps_file(tmp_path, *(row(step, "two" if step == 6 else "2.0") for step in range(1, 8)))
+    with pytest.raises(logs.LogError, match=r"steps.csv line 7: expected step"):
+        logs.read(tmp_path, logs.STEPS)
+
+
+OLD = [name.decode() for name in old_names.QUANTITIES]
+
+
+@pytest.mark.parametrize("names", [OLD[:1], [OLD[0], "sparsity"], [*OLD[:2], "x"], OLD])
+def test_quantities_of_older_versions_have_todays_whole_names(tmp_path, names):
+    """Today's name may be longer than every word in the file."""
+    log = logs.Logs(tmp_path)
+    log.layers([(1, "conv1", name, 0.5) for name in names])
+    log.close()
+    today = [old_names.QUANTITIES.get(name.encode(), name.encode()) for name in names]
+    assert logs.read(tmp_path, logs.LAYERS)["quantity"].tolist() == today
+
+
+def test_text_takes_as_many_bytes_as_its_longest_word(tmp_path):
+    log = logs.Logs(tmp_path)
+    log.layers([(1, "conv1", "weight_norm", 0.5), (1, "dense", "sparsity", 0.5)])
+    log.close()
+    table = logs.read(tmp_path, logs.LAYERS)
+    assert (table["layer"].dtype, table["quantity"].dtype) == (np.dtype("S5"), np.dtype("S11"))
 
 
 def test_another_header_and_no_file(tmp_path):
@@ -125,6 +209,46 @@ def test_cutting_back_drops_later_steps_and_nothing_else(tmp_path):
     before = {name: (tmp_path / name).read_bytes() for name in logs.COLUMNS}
     logs.cut_back(tmp_path, 2)
     assert before == {name: (tmp_path / name).read_bytes() for name in logs.COLUMNS}
+
+
+@pytest.mark.parametrize(
+    "name, line, sentence",
+    [
+        (logs.STEPS, b"hello", "expected a row of step,epoch,loss,accuracy,learning_rate,gradient_norm, found 'hello'"),
+        (logs.LAYERS, b"2", "expected a row of step,layer,quantity,value, found '2'"),
+        (logs.PREDICTIONS, b"2,\xff", "expected text in UTF-8; was it edited"),
+    ],
+)
+def test_a_file_with_a_bad_row_is_not_cut_back(tmp_path, name, line, sentence):
+    log = logs.Logs(tmp_path)
+    log.append(name, [1] * len(logs.COLUMNS[name]))
+    log.close()
+    with open(tmp_path / name, "ab") as file:
+        file.write(line + b"\n")
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(logs.LogError, match=f"{name} line 3: {sentence}"):
+        logs.cut_back(tmp_path, 0)
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_what_is_cut_back_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+    """A power failure leaves the old rows or the new ones. A file that is not there is not made."""
+    log = logs.Logs(tmp_path)
+    write_an_epoch(log)
+    log.close()
+    (tmp_path / logs.TIMING).unlink()
+    synced, replaced, replace = [], [], os.replace
+
+    def replace_it(partial, path):
+        replaced.append(path.name)
+        assert synced[-1] == os.path.getsize(partial) > 0
+        replace(partial, path)
+
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    monkeypatch.setattr(os, "replace", replace_it)
+    logs.cut_back(tmp_path, 1)
+    assert replaced == [name for name in logs.COLUMNS if name != logs.TIMING] and len(synced) == len(replaced)
+    assert logs.read(tmp_path, logs.STEPS)["step"].tolist() == [1] and not (tmp_path / logs.TIMING).exists()
 
 
 def test_a_long_log_is_read_in_seconds(tmp_path):
@@ -197,6 +321,28 @@ def test_numbers_are_overdue_after_ten_seconds_of_waiting(tmp_path, monkeypatch)
     assert not recorder.overdue()
 
 
+def test_the_time_of_a_step_its_measurements_and_the_run(tmp_path, monkeypatch):
+    """From the end of what came before it; an evaluation or a save between two steps belongs to neither."""
+    now = [100.0]
+    monkeypatch.setattr(logs.time, "perf_counter", lambda: now[0])
+    recorder = logs.StepRecorder(logs.Logs(tmp_path), epoch_of=lambda step: 1, layer_names=[])
+    now[0] = 102.0
+    recorder.record(1, metrics(2.0), {})
+    now[0] = 105.0
+    recorder.record_measurements([(1, "network", "curvature", 4.0)])
+    now[0] = 110.0
+    recorder.restart_timer()
+    now[0] = 111.0
+    recorder.record(2, metrics(2.0), {})
+    now[0] = 115.0
+    recorder.record(3, metrics(2.0), {})
+    recorder.flush()
+    timing = logs.read(tmp_path, logs.TIMING)
+    assert timing["step_seconds"].tolist() == [2, 1, 4] and timing["elapsed_seconds"].tolist() == [2, 11, 15]
+    assert timing["probe_seconds"].tolist() == [3, 0, 0]
+    assert recorder.flush() == {}, "none was waiting"
+
+
 def test_the_mirror_receives_every_row(tmp_path):
     rows = []
     log = logs.Logs(tmp_path, mirror=lambda name, row: rows.append((name, list(row))))
@@ -258,6 +404,17 @@ def test_every_file_is_on_the_disk_before_the_next_one_is_flushed(tmp_path, monk
     assert order == list(logs.FLUSH_ORDER) and order[-1] == logs.EPOCHS and sorted(order) == sorted(logs.COLUMNS)
 
 
+def test_closing_flushes_in_the_same_order_before_the_first_file_is_closed(tmp_path):
+    log, order = logs.Logs(tmp_path), []
+    log.close()
+    log.files = {
+        name: SimpleNamespace(flush=lambda name=name: order.append(name), close=lambda: order.append("closed"))
+        for name in log.files
+    }
+    log.close()
+    assert order == [*logs.FLUSH_ORDER, *["closed"] * len(logs.COLUMNS)]
+
+
 @pytest.mark.parametrize("evaluated", [True, False])
 def test_cutting_back_to_an_evaluation_that_was_cut_short(tmp_path, evaluated):
     """Its own rows of that very step go, because it will be repeated; those of the step itself stay."""
@@ -292,6 +449,12 @@ def test_a_run_up_to_its_checkpoint_has_every_row(tmp_path):
         logs.check_rows(tmp_path, 3)
 
 
+def test_a_run_that_took_no_step_needs_no_file(tmp_path):
+    logs.check_rows(tmp_path, 0)
+    steps_file(tmp_path, "not a row\n")
+    logs.check_rows(tmp_path, 0)
+
+
 @pytest.mark.parametrize("name", logs.COLUMNS)
 def test_a_file_that_was_removed_is_missed(tmp_path, name):
     log = logs.Logs(tmp_path)
@@ -311,3 +474,11 @@ def test_a_hole_in_the_steps_is_found(tmp_path, name):
     (tmp_path / name).write_text(header + second)
     with pytest.raises(logs.LogError, match=f"{name}: step 1 is missing"):
         logs.check_rows(tmp_path, 2)
+
+
+@pytest.mark.parametrize("steps, missing", [([2, 3, 4, 6], 1), ([1, 2, 4, 6], 3), ([1, 2, 3, 4], 5), ([], 1)])
+def test_the_first_missing_step_is_named(tmp_path, steps, missing):
+    logs.Logs(tmp_path).close()
+    steps_file(tmp_path, *map(row, steps))
+    with pytest.raises(logs.LogError, match=f"steps.csv: step {missing} is missing, the checkpoint is of step 6; "):
+        logs.check_rows(tmp_path, 6)

@@ -34,7 +34,10 @@ def test_a_config_of_today_is_returned_unchanged():
         ({"flip": True, "alternating_flip": False}, {"flip": "random"}),
         ({"flip": False, "alternating_flip": False}, {"flip": "none"}),
         ({"flip": True}, {"flip": "random"}),
-        ({"lookahead": False, "overlapping_pools": False}, {}),
+        ({"flip": None, "alternating_flip": False}, {"flip": "none"}),
+        ({"flip": None, "alternating_flip": True}, {"flip": "alternating"}),
+        ({"flip": True, "alternating_flip": True}, {"flip": "alternating"}),
+        ({"lookahead": False, "overlapping_pools": False, "shift_rate": 1.0}, {}),
         ({"optimizer": "adam", "weight_decay": 0.01}, {"optimizer": "adamw", "weight_decay": 0.01}),
         ({"optimizer": "adam", "weight_decay": 0.0}, {"optimizer": "adam", "weight_decay": 0.0}),
     ],
@@ -44,13 +47,13 @@ def test_settings_of_older_versions(old, new):
     assert found["settings"] == TODAY["settings"] | new
 
 
-@pytest.mark.parametrize("setting", [{"lookahead": True}, {"overlapping_pools": True}])
+@pytest.mark.parametrize("setting", [{"lookahead": True}, {"overlapping_pools": True}, {"shift_rate": 2.0}])
 def test_a_run_that_used_what_was_removed_is_refused_on_a_resume(tmp_path, setting):
     """In one sentence that names the setting; it can still be read."""
     folder = run_folder.create(tmp_path, "old")
     (folder / run_folder.CONFIG).write_text(json.dumps(config(**setting)))
     [name] = setting
-    assert run_folder.read_config(folder)["settings"][name] is True
+    assert run_folder.read_config(folder)["settings"][name] == setting[name]
     with pytest.raises(run_folder.RunError, match=f"another version of this project .see '{name}'"):
         run_folder.resumed_settings(folder, parse(["--resume"]))
 

@@ -1,8 +1,11 @@
 """The run folder: made once, found by name, path or not at all, held by one process."""
 
+import dataclasses
 import json
+import os
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from core.run import logs, run_folder
@@ -23,7 +26,7 @@ def made(runs_dir, name, **config):
 def test_found_by_name_by_path_and_as_the_latest(tmp_path):
     one, two = made(tmp_path, "one"), made(tmp_path, "two")
     assert run_folder.find("one", tmp_path) == one and run_folder.find(str(one), tmp_path / "elsewhere") == one
-    assert run_folder.find(None, tmp_path).name == "two" == two.name
+    assert run_folder.find(None, tmp_path) == two == tmp_path / "two"
     made(tmp_path, "three-shapes10")
     assert run_folder.find("three", tmp_path).name == "three-shapes10", "it fell back on the built-in data"
 
@@ -43,12 +46,25 @@ def test_what_is_not_there_gets_a_sentence(tmp_path):
     made(tmp_path, "one")
     with pytest.raises(run_folder.RunError, match=r"holds one$"):
         run_folder.find("nobody", tmp_path)
+    for name in "gfedcba":
+        made(tmp_path, name)
+    with pytest.raises(run_folder.RunError, match=r"holds d, e, f, g, one$"):
+        run_folder.find("nobody", tmp_path)
+    with pytest.raises(run_folder.RunError, match=r"config.json: missing; a run folder has a config.json"):
+        run_folder.read_config(tmp_path)
 
 
 def test_a_name_is_used_once(tmp_path):
     made(tmp_path, "one")
     with pytest.raises(run_folder.RunError, match="exists; choose another name"):
         run_folder.create(tmp_path, "one")
+    run_folder.check_free(tmp_path, "two")
+    run_folder.check_free(tmp_path, "")  # no name was given: the run gets one that is free
+
+
+def test_the_folder_of_all_runs_is_made_with_the_first_one(tmp_path):
+    assert run_folder.create(tmp_path / "all" / "runs", "one") == tmp_path / "all" / "runs" / "one"
+    assert (tmp_path / "all" / "runs" / "one").is_dir()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"settings": {}, "data": {}}', '"text"'])
@@ -79,13 +95,25 @@ def test_names():
 
 
 def test_one_process_at_a_time_and_the_lock_goes_with_it(tmp_path):
+    """Whatever the last process left in the file: it holds the name of this one."""
+    folder = made(tmp_path, "one")
+    for left in ("", "process 123456789012", None):
+        if left is not None:
+            (folder / run_folder.LOCK).write_text(left)
+        with run_folder.held(folder):
+            with pytest.raises(run_folder.RunError, match=f"one: process {os.getpid()} is training in it; wait for it"):
+                with run_folder.held(folder):
+                    pass
+            assert (folder / run_folder.LOCK).read_text() == f"process {os.getpid()}"
+
+
+def test_a_holder_that_has_not_written_its_name_yet(tmp_path):
     folder = made(tmp_path, "one")
     with run_folder.held(folder):
-        with pytest.raises(run_folder.RunError, match=r"process \d+ is training in it"):
+        (folder / run_folder.LOCK).write_text("")
+        with pytest.raises(run_folder.RunError, match="one: another process is training in it"):
             with run_folder.held(folder):
                 pass
-    with run_folder.held(folder):
-        pass
 
 
 def test_a_run_keeps_its_settings(tmp_path):
@@ -94,6 +122,9 @@ def test_a_run_keeps_its_settings(tmp_path):
     assert run_folder.resumed_settings(folder, parse(["--resume", "--data-dir", "elsewhere"])).data_dir == "elsewhere"
     with pytest.raises(run_folder.RunError, match=r"--batch-size 9: .* was started with 8"):
         run_folder.resumed_settings(folder, parse(["--resume", "--batch-size", "9"]))
+    same = [text for name in ("batch_size", "epochs") for text in (f"--{name}", str(getattr(RECIPES["debug"], name)))]
+    again = parse(["--resume", *(text.replace("_", "-") for text in same)])
+    assert run_folder.resumed_settings(folder, again) == RECIPES["debug"], "what it was started with may be given"
 
 
 def test_a_config_of_another_version_or_an_edited_one(tmp_path):
@@ -151,6 +182,48 @@ def test_a_config_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert (folder / run_folder.CONFIG).read_bytes() == before
 
 
+def test_a_config_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+    synced, replace = [], os.replace
+
+    def replace_it(partial, path):
+        assert synced == [os.path.getsize(partial)] and synced[0] > 0
+        replace(partial, path)
+
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    monkeypatch.setattr(os, "replace", replace_it)
+    run_folder.write_config(tmp_path, {"settings": {}})
+    assert json.loads((tmp_path / run_folder.CONFIG).read_text()) == {"settings": {}}
+
+
+def test_what_config_json_says_of_a_new_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder.time, "strftime", lambda form: f"now as {form}")
+    settings = dataclasses.replace(RECIPES["debug"], data="auto", precision="bfloat16")
+    data = SimpleNamespace(
+        name="shapes10", title="shapes10, hold-out", fingerprint="abc", class_names=("disk", "ring"),
+        train_images=np.zeros((5, 1)), test_images=np.zeros((3, 1)),
+    )  # fmt: skip
+    network = SimpleNamespace(
+        parameter_count=12, flops=lambda: 34, architecture=[{"kind": "dense"}], replaced={"conv1": "fast"},
+        kernel_milliseconds={"conv1": 0.5},
+    )  # fmt: skip
+    found = run_folder.describe(tmp_path / "mine", settings, data, network, {"train_class_counts": [2, 3]})
+    assert found == {
+        "run": "mine",
+        "started": "now as %Y-%m-%d %H:%M:%S",
+        "settings": dataclasses.asdict(RECIPES["debug"]) | {"data": "shapes10", "precision": "bfloat16"},
+        "data": {
+            "name": "shapes10", "title": "shapes10, hold-out", "fingerprint": "abc", "train_images": 5,
+            "test_images": 3, "class_names": ["disk", "ring"], "train_class_counts": [2, 3],
+        },
+        "precision": "bfloat16",
+        "parameter_count": 12,
+        "forward_flops_per_image": 34,
+        "architecture": [{"kind": "dense"}],
+        "kernels": {"conv1": "fast"},
+        "kernel_milliseconds": {"conv1": 0.5},
+    }  # fmt: skip
+
+
 # What a resume may change.
 
 
@@ -161,6 +234,8 @@ def test_a_config_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         ({"warmup": 0.0, "final_rate": 1.0, "steps": 0, "epochs": 3}, 2, "was started with 3"),
         ({"warmup": 0.1, "final_rate": 1.0, "steps": 0, "epochs": 3}, 5, "only a run with --warmup 0 --final-rate 1"),
         ({"warmup": 0.0, "final_rate": 0.0, "steps": 0, "epochs": 3}, 5, "only a run with --warmup 0 --final-rate 1"),
+        ({"warmup": 0.0, "final_rate": 1.0, "steps": 9, "epochs": 3}, 5, "--epochs 5: .* was started with 3"),
+        ({"warmup": 0.0, "final_rate": 1.0, "epochs": 3, "weight_average": 0.5}, 5, "its learning rates end there"),
     ],
 )
 def test_a_run_can_be_continued_to_more_epochs_where_its_schedule_allows_it(tmp_path, changes, epochs, sentence):
@@ -175,8 +250,50 @@ def test_a_run_can_be_continued_to_more_epochs_where_its_schedule_allows_it(tmp_
         assert run_folder.resumed_settings(folder, invocation).epochs == epochs
 
 
+CHOSEN = {"data": "shapes10", "precision": "float32", "kernels": "fast", "micro_batches": 2}
+
+
+def begun(runs_dir, **settings):
+    """(the settings of a run that was begun with these, its folder)."""
+    folder = made(runs_dir, "one")
+    config, begun_with = run_folder.read_config(folder), dataclasses.replace(RECIPES["debug"], **settings)
+    run_folder.write_config(folder, config | {"settings": dataclasses.asdict(begun_with)})
+    return begun_with, folder
+
+
 @pytest.mark.parametrize("option", ["--data", "--precision", "--kernels", "--micro-batches"])
 def test_auto_on_a_resume_keeps_what_was_chosen(tmp_path, option):
-    folder = made(tmp_path, "one")
+    settings, folder = begun(tmp_path, **CHOSEN)
     value = "0" if option == "--micro-batches" else "auto"
-    assert run_folder.resumed_settings(folder, parse(["--resume", option, value])) == RECIPES["debug"]
+    assert run_folder.resumed_settings(folder, parse(["--resume", option, value])) == settings
+
+
+@pytest.mark.parametrize(
+    "option, value, was",
+    [
+        ("--data", "cifar10", "shapes10"), ("--precision", "bfloat16", "float32"), ("--kernels", "textbook", "fast"),
+        ("--micro-batches", "1", "2"), ("--seed", "0", "5"), ("--device", "auto", "cpu"),
+    ],
+)  # fmt: skip
+def test_another_choice_on_a_resume_is_refused(tmp_path, option, value, was):
+    _, folder = begun(tmp_path, **CHOSEN, seed=5, device="cpu")
+    with pytest.raises(run_folder.RunError, match=f"^{option} {value}: .*one was started with {was}, and a run keeps"):
+        run_folder.resumed_settings(folder, parse(["--resume", option, value]))
+
+
+@pytest.mark.parametrize("devices, micro_batches", [(1, 4), (2, 4), (5, 5), (10, 10)])
+def test_a_run_without_batch_norm_continues_on_any_number_of_devices(tmp_path, devices, micro_batches):
+    """As many micro-batches as before, if they can be divided among the devices; else one for each device."""
+    settings, folder = begun(tmp_path, network="classic", batch_size=100, micro_batches=4)
+    found = run_folder.resumed_settings(folder, parse(["--resume", "--devices", str(devices)]))
+    assert found == dataclasses.replace(settings, devices=devices, micro_batches=micro_batches)
+
+
+def test_a_run_with_batch_norm_continues_only_where_its_micro_batches_can_be_divided(tmp_path):
+    settings, folder = begun(tmp_path, network="debug", batch_size=100, micro_batches=4)
+    found = run_folder.resumed_settings(folder, parse(["--resume", "--devices", "2"]))
+    assert found == dataclasses.replace(settings, devices=2)
+    with pytest.raises(
+        run_folder.RunError, match="one cannot be resumed so: --devices 5: expected a number that divides --micro-ba"
+    ):
+        run_folder.resumed_settings(folder, parse(["--resume", "--devices", "5"]))

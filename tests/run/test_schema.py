@@ -42,6 +42,30 @@ def test_what_a_run_writes_passes():
 
 
 @pytest.mark.parametrize(
+    "field, value",
+    [
+        ("total_steps", 1),
+        ("total_steps", 10**10),
+        ("data.train_class_counts", [0, 10**10]),
+        ("setup_seconds", 0),
+        ("setup_seconds", 2.5),
+        ("setup_seconds", 1e30),
+        ("settings.unknown", 0.5),
+        ("settings.unknown", True),
+        ("settings.unknown", "text"),
+        ("settings.flip", False),
+        ("something_new", "x" * 4_096),
+        ("something_new", {"x" * 4_096: 1}),
+        ("something_new", ""),
+        ("something_new", json.loads(nested(15))),
+        ("something_new", json.loads("[" * 15 + "1" + "]" * 15)),
+    ],
+)
+def test_the_last_value_that_is_accepted(field, value):
+    schema.check_config("config.json", edited(field, value))
+
+
+@pytest.mark.parametrize(
     "field, value, sentence",
     [
         ("settings.epochs", None, "settings.epochs: expected a whole number, 1 to 100000, found null"),
@@ -50,6 +74,9 @@ def test_what_a_run_writes_passes():
         ("settings.learning_rate", float("nan"), "settings.learning_rate: expected a number in .*, found nan"),
         ("settings.holdout", 1, "settings.holdout: expected true or false, found 1"),
         ("settings.recipe", "a\x1b[31m", r"settings.recipe: expected text on one line, found 'a\\x1b\[31m'"),
+        ("settings.unknown", float("nan"), "settings.unknown: expected a number, a text, true or false, found nan"),
+        ("settings.unknown", "a\nb", r"settings.unknown: expected a number, a text, true or false, found 'a\\nb'"),
+        ("settings.unknown", None, "settings.unknown: expected a number, a text, true or false, found null"),
         ("settings.unknown", [1], "settings.unknown: expected a number, a text, true or false, found a list of 1"),
         ("settings", None, r"settings: expected an object \{...\}, found null"),
         ("data", [], r"data: expected an object \{...\}, found a list of 0"),
@@ -59,12 +86,27 @@ def test_what_a_run_writes_passes():
         ("data.class_names", {}, r"data.class_names: expected a list \[...\], found an object of 0"),
         ("data.test_images", 0, "data.test_images: expected a whole number, 1 to 10000000000, found 0"),
         ("data.train_class_counts", [1.5], r"data.train_class_counts\[\]: expected a whole number"),
+        ("data.test_images", True, "data.test_images: expected a whole number, 1 to 10000000000, found true"),
+        ("data.train_class_counts", [-1], r"data.train_class_counts\[\]: expected a whole number, 0 to 10000000000"),
+        ("total_steps", 10**10 + 1, "total_steps: expected a whole number, 1 to 10000000000, found 10000000001"),
+        ("total_steps", False, "total_steps: expected a whole number, 1 to 10000000000, found false"),
+        ("total_steps", "", "total_steps: expected a whole number, 1 to 10000000000, found an empty text"),
+        ("setup_seconds", True, "setup_seconds: expected a number, 0 to 1e30, found true"),
+        ("setup_seconds", -0.5, "setup_seconds: expected a number, 0 to 1e30, found -0.5"),
+        ("setup_seconds", "fast", "setup_seconds: expected a number, 0 to 1e30, found fast"),
+        ("setup_seconds", float("nan"), "setup_seconds: expected a number, 0 to 1e30, found nan"),
+        ("diagnostics", "light", r"diagnostics: expected an object \{...\}, found light"),
+        ("kernels", None, r"kernels: expected an object \{...\}, found null"),
         ("total_steps", "700", "total_steps: expected a whole number, 1 to 10000000000, found 700"),
         ("steps_per_epoch", 10**30, "steps_per_epoch: expected a whole number"),
         ("diagnostics.intervals", {"norms": -1}, "diagnostics.intervals.norms: expected a whole number"),
         ("something_new", float("inf"), "something_new: expected a finite number, found inf"),
         ("something_new", {"a\nb": 1}, r"something_new.a\\nb'?: expected a printable name"),
+        ("something_new", {"x" * 4_097: 1}, "something_new.x.*: expected a printable name"),
+        ("something_new", "x" * 4_097, "something_new: expected printable text, found xxx"),
         ("something_new", json.loads(nested(100)), ".*: expected at most 16 levels"),
+        ("something_new", json.loads(nested(16)), ".*: expected at most 16 levels"),
+        ("something_new", json.loads("[" * 16 + "1" + "]" * 16), ".*: expected at most 16 levels"),
     ],
 )
 def test_every_wrong_field_gets_one_line(field, value, sentence):
@@ -75,10 +117,23 @@ def test_every_wrong_field_gets_one_line(field, value, sentence):
     assert str(error.value).isprintable() and str(error.value).endswith("; was it edited or cut short?")
 
 
-@pytest.mark.parametrize("config", [None, [], "text", 1, True, {}, {"settings": {}, "data": {}}])
-def test_what_is_no_run_at_all(config):
-    with pytest.raises(RunError, match=r"not the description of a run: (expected an object|field .* is missing)"):
+@pytest.mark.parametrize(
+    "config, sentence",
+    [
+        (None, "expected an object {...}, found null"),
+        (True, "expected an object {...}, found true"),
+        (1, "expected an object {...}, found 1"),
+        ("text", "expected an object {...}, found text"),
+        ([], "expected an object {...}, found a list of 0"),
+        ({}, "field settings is missing"),
+        ({"settings": {}}, "field data is missing"),
+        ({"settings": {}, "data": {}}, "field data.title is missing"),
+    ],
+)
+def test_what_is_no_run_at_all(config, sentence):
+    with pytest.raises(RunError) as error:
         schema.check_config("config.json", config)
+    assert str(error.value) == (f"config.json: not the description of a run: {sentence}; was it edited or cut short?")
 
 
 def table(**columns) -> dict:
@@ -97,6 +152,17 @@ def table(**columns) -> dict:
         (table(learning_rate=[np.inf]), "line 2: learning_rate: expected a number"),
         (table(layer=[b"conv1", b"\xff\xfe"]), r"line 3: layer: expected printable text, found \\xff\\xfe"),
         (table(layer=[b"conv1", b"a\x1b[1m"]), r"line 3: layer: expected printable text, found 'a\\x1b\[1m'"),
+        (table(step=[10**10, 10**10 + 1]), "line 3: step: expected a whole number, 0 to 10000000000, found 1e.10"),
+        (table(predicted_class=[999, 1000]), "line 3: predicted_class: expected a whole number, 0 to 999, found 1000"),
+        (table(test_accuracy=[0, 1.0001]), "line 3: test_accuracy: expected a number, 0 to 1, found 1.0001"),
+        (table(test_calibration_error=[np.nan, 2]), "line 3: test_calibration_error: expected a number, 0 to 1, found"),
+        (table(probe_seconds=[0, 1e30, np.nan]), "line 4: probe_seconds: expected a number, 0 to 1e30, found nan"),
+        (table(layer=[b"conv1", b"a\x01"]), r"line 3: layer: expected printable text, found 'a\\x01'"),
+        (table(layer=[b"conv1", b"\x1f"]), r"line 3: layer: expected printable text, found '\\x1f'"),
+        (table(layer=[b"a b~", b"a\x7f"]), r"line 3: layer: expected printable text, found 'a\\x7f'"),
+        (table(layer=[b"conv1", b"\xc2\x80"]), r"line 3: layer: expected printable text, found '\\x80'"),
+        (table(layer=[b"conv1", b"\x00b"]), r"line 3: layer: expected printable text, found '\\x00b'"),
+        (table(layer=[b"conv1", b"abc\x00e"]), r"line 3: layer: expected printable text, found 'abc\\x00e'"),
         (table(layer=[b"", b"conv1"]), "line 2: layer: expected printable text, found"),
         (table(quantity=[b"a\x00b"]), "line 2: quantity: expected printable text"),
     ],
@@ -107,7 +173,24 @@ def test_every_wrong_cell_gets_one_line(columns, sentence):
     assert str(error.value).isprintable()
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 100])
+@pytest.mark.parametrize("bad, found", [(b"", ""), (b"\xff", r"\xff"), (b"\x1b", r"'\x1b'")])
+def test_text_is_checked_to_the_last_row_in_parts_of_any_size(monkeypatch, rows, bad, found):
+    monkeypatch.setattr(schema, "TEXT_ROWS", rows)
+    schema.check_table("it.csv", "it.csv", table(layer=[b"conv1"] * 7))
+    for wrong in range(7):
+        layer = [b"conv1"] * 7
+        layer[wrong] = bad
+        with pytest.raises(LogError) as error:
+            schema.check_table("it.csv", "it.csv", table(layer=layer))
+        assert str(error.value) == (
+            f"it.csv line {wrong + 2}: layer: expected printable text, found {found}; was it edited?"
+        )
+
+
 def test_what_a_run_may_write_passes():
+    schema.check_table("it", "it", table(count=[0, 10**10], predicted_class=[0, 999], elapsed_seconds=[0, 1e30]))
+    schema.check_table("it", "it", table(train_accuracy=[1 + 1e-7], true_class=[0], layer=[b"a"]))
     lost = [2.3, np.nan, np.inf]
     schema.check_table("it", "it", table(step=[1, 2, 3], loss=lost, gradient_norm=lost, accuracy=[0, 0.5, 1]))
     schema.check_table(

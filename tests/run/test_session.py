@@ -1,16 +1,40 @@
 """What a run records: files, numbers that read back exactly, progress, one line for every expected error."""
 
+import contextlib
+import dataclasses
+import json
 import os
+import shutil
 import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import SHORT
-from runner import SMALL, assert_same_run, run, run_alone, started, train, train_here, wait_for_steps
+from runner import (
+    SMALL,
+    assert_same_run,
+    drop_last_lines,
+    run,
+    run_alone,
+    started,
+    tenth_of_shapes10,
+    train,
+    train_here,
+    wait_for_steps,
+)
 
 import train_loop
-from core.run import checkpoints, logs, run_folder, terminal
+from core import devices, replicas
+from core.run import checkpoints, logs, recovery, run_folder, start, terminal, workers
+from core.run.session import Session
+from core.run.signals import StopRequest
 from core.settings.command_line import parse
+from core.settings.recipes import RECIPES
+
+tf = devices.import_tensorflow()
 
 
 def test_what_a_run_leaves(straight):
@@ -33,7 +57,7 @@ def test_what_a_run_leaves(straight):
     for key in ("tensorflow", "numpy", "python", "threads", "device", "precision", "git_commit", "kernels"):
         assert key in config, key
     assert config["parameter_count"] == 5370 and config["forward_flops_per_image"] > 2 * 226_304
-    assert os.path.realpath(straight.parent / "latest").startswith(str(straight.parent))
+    assert run_folder.find(None, straight.parent) == straight
 
 
 def test_every_logged_number_reads_back_exactly(straight):
@@ -160,3 +184,415 @@ def test_checkpoints_are_written_when_asked_for_and_at_the_end_of_an_epoch(tmp_p
     assert [path.name for path in checkpoints.newest_first(tmp_path / "run")] == [
         f"step-{step:08d}" for step in (40, 30, 20, 15)
     ]
+
+
+# ---------------------------------------------------------------------------- what is done after which step
+
+
+class Measured:
+    """Diagnostics that measure norms after steps 1 and 3 and the curvature after step 3."""
+
+    def norms_due(self, step):
+        return step in (1, 3)
+
+    def after_step(self, step, metrics):
+        return [(step, "network", "curvature", float(metrics["loss"]))] if step == 3 else []
+
+    def at_start(self):
+        return [(0, "conv1", "sparsity", 0.5)]
+
+    def at_evaluation(self, step):
+        return [(step, "conv1", "sparsity", 0.25)]
+
+
+def session_in(folder, first: int = 0, stop_at: int = 0, stop=None, **settings) -> Session:
+    """The session of a run of 250 steps: epochs of 60, evaluated every 40 steps, continued after `first`."""
+    given = {"tensorboard": False, "batch_size": 10, "checkpoint_every": 0, "keep_checkpoints": 2} | settings
+    training = SimpleNamespace(
+        settings=SimpleNamespace(**given),
+        batches=SimpleNamespace(epoch=lambda step: (step + 59) // 60),
+        layer_probe=SimpleNamespace(names=["conv1"]),
+        data=tenth_of_shapes10(),
+        total_steps=250,
+        ends_epoch=lambda step: step > 0 and (step % 60 == 0 or step == 250),
+        evaluates_after=lambda step: step > 0 and (step % 60 == 0 or step == 250 or step % 40 == 0),
+        state={"conv1/kernel": tf.Variable([1.0, 2.0])},
+    )
+    return Session(training, folder, Measured(), stop or StopRequest(), first, stop_at)
+
+
+def numbers(loss=2.0) -> dict:
+    return {"loss": loss, "accuracy": 0.5, "learning_rate": 0.1, "gradient_norm": 1.0}
+
+
+def norms(value=1.5) -> dict:
+    return {"weight_norm": tf.constant([value])}
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """The time, as the only item of a list; it passes when a test says so."""
+    seconds = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: seconds[0])
+    return seconds
+
+
+@pytest.mark.parametrize("first", [0, 240, 249, 250])
+def test_the_steps_of_a_session(tmp_path, now, first):
+    """From the one after the last that was taken; only a new run has a row of the untrained network."""
+    session = session_in(tmp_path, first)
+    now[0] = 130.0
+    assert list(session.steps()) == list(range(first + 1, 251)) and session.step == 250
+    assert session.recorder.previous == 130.0, "what came before the first step is not part of it"
+    session.log.flush()
+    assert logs.read(tmp_path, logs.LAYERS)["step"].tolist() == ([0] if first == 0 else [])
+
+
+def test_no_step_is_taken_after_the_one_that_is_stopped_at(tmp_path):
+    session, taken = session_in(tmp_path, stop_at=3), []
+    for step in session.steps():
+        taken.append(step)
+        session.record(step, numbers(), norms())
+    assert taken == [1, 2, 3] and session.stopping == "--stop-at 3"
+
+
+def test_a_signal_is_the_reason_even_at_the_last_step_of_stop_at(tmp_path):
+    stop = StopRequest()
+    session = session_in(tmp_path, stop_at=2, stop=stop)
+    session.record(1, numbers(), norms())
+    assert session.stopping is None
+    stop.signal = "SIGTERM"
+    session.record(2, numbers(), norms())
+    assert session.stopping == "SIGTERM"
+
+
+def test_a_step_is_logged_with_what_is_measured_after_it(tmp_path):
+    session = session_in(tmp_path, stop_at=4)
+    for step in (1, 2, 3, 4):
+        session.record(step, numbers(loss=float(step)), norms(step + 0.5))
+    layers = logs.read(tmp_path, logs.LAYERS)
+    assert layers["quantity"].tolist() == [b"weight_norm", b"weight_norm", b"curvature"]
+    assert layers["step"].tolist() == [1, 3, 3] and layers["value"].tolist() == [1.5, 3.5, 3.0]
+    assert logs.read(tmp_path, logs.STEPS)["loss"].tolist() == [1, 2, 3, 4]
+
+
+def test_rows_are_on_the_disk_before_a_checkpoint_refers_to_them(tmp_path, monkeypatch):
+    """Elsewhere a wait for the disk would only cost time."""
+    flushed = []
+    session = session_in(tmp_path, checkpoint_every=30)
+    monkeypatch.setattr(session.log, "flush", lambda to_disk=False: flushed.append((session.step, to_disk)))
+    for session.step in range(1, 61):
+        session.record(session.step, numbers(), {})
+    assert flushed == [(30, True), (40, False), (50, False), (60, True)]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_saved(tmp_path, monkeypatch):
+    session = session_in(tmp_path)
+    monkeypatch.setattr(recovery, "why_not_finite", lambda training, folder, step: f"lost at step {step} of {folder}")
+    for step in range(1, 40):
+        session.record(step, numbers(loss=np.nan if step >= 7 else 2.0), {})
+    with pytest.raises(run_folder.RunError, match=f"^lost at step 7 of {tmp_path}$"):
+        session.record(40, numbers(), {})
+    assert all(file.closed for file in session.log.files.values()) and not checkpoints.newest_first(tmp_path)
+    assert logs.read(tmp_path, logs.STEPS)["step"].tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    "steps, every, save, flush",
+    [
+        ((1, 25, 49, 51, 241), 0, False, False),
+        ((50, 100, 200), 0, False, True),  # FLUSH_EVERY
+        ((40, 80, 160), 0, False, True),  # an evaluation
+        ((60, 120, 240, 250), 0, True, True),  # the end of an epoch, of the run
+        ((7, 14, 21, 70), 7, True, True),
+        ((6, 8, 15), 7, False, False),
+    ],
+)
+def test_when_a_checkpoint_is_written_and_when_rows_are(tmp_path, steps, every, save, flush):
+    session = session_in(tmp_path, checkpoint_every=every)
+    assert [session.save_due(step) for step in steps] == [save] * len(steps)
+    assert [bool(session.flush_due(step)) for step in steps] == [flush] * len(steps)
+    session.stopping = "Ctrl-C"
+    assert all(session.save_due(step) and session.flush_due(step) for step in steps), "the last step is saved"
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_who_watches_one_process_is_not_kept_waiting(tmp_path, monkeypatch, connected):
+    """Several processes flush together, and their times differ."""
+    session = session_in(tmp_path)
+    monkeypatch.setattr(session.recorder, "overdue", lambda: True)
+    monkeypatch.setattr(replicas, "connected", connected)
+    assert session.flush_due(3) is not connected and session.flush_due(60)
+
+
+def test_a_checkpoint_is_written_where_one_is_due(tmp_path, now):
+    session = session_in(tmp_path, checkpoint_every=10)
+    for step in range(1, 31):
+        session.training.state["conv1/kernel"].assign([step, 2.0])
+        now[0] += 1
+        session.save_if_due(step)
+    found = checkpoints.newest_first(tmp_path)
+    assert [path.name for path in found] == ["step-00000030", "step-00000020"], "keep_checkpoints is 2"
+    assert checkpoints.newest(tmp_path).tensors["conv1/kernel"].tolist() == [30, 2]
+    now[0] = 200.0
+    session.save_if_due(31)
+    assert session.recorder.previous == session.progress.seconds == 130.0, "a save is not part of the next step"
+
+
+@pytest.mark.parametrize(
+    "step, stopping, by_signal, due",
+    [
+        (60, None, None, True),
+        (40, None, None, True),
+        (59, None, None, False),
+        (60, "--stop-at 60", None, True),
+        (60, "Ctrl-C", "Ctrl-C", False),
+        (60, None, "Ctrl-C", True),  # it came after the step: the next one is the last
+    ],
+)
+def test_a_signal_does_not_wait_for_an_evaluation(tmp_path, step, stopping, by_signal, due):
+    session = session_in(tmp_path)
+    session.stopping, session.stop.signal = stopping, by_signal
+    assert session.evaluation_due(step) is due
+
+
+EVALUATED = SimpleNamespace(loss=1.25, accuracy=0.5, calibration_error=0.125, confusion=np.full((10, 10), 2))
+
+
+@pytest.mark.parametrize("first, missing", [(0, False), (59, False), (60, False), (80, True), (120, True)])
+def test_an_evaluation_is_missing_where_one_was_due_and_has_no_row(tmp_path, first, missing):
+    log = logs.Logs(tmp_path)
+    log.evaluations(1, 60, EVALUATED, EVALUATED)
+    log.close()
+    assert session_in(tmp_path, first).evaluation_missing() is missing
+
+
+def test_the_board_receives_every_row_and_every_evaluation(tmp_path, monkeypatch):
+    received = []
+    board = SimpleNamespace(row=lambda name, row: received.append(name), after_evaluation=received.append)
+    monkeypatch.setattr("core.run.session.Board", lambda folder, training: board)
+    session = session_in(tmp_path, tensorboard=True)
+    session.record(60, numbers(), {})
+    session.record_evaluation(60, EVALUATED, EVALUATED)
+    assert received == [logs.STEPS, logs.TIMING, logs.LAYERS, logs.EPOCHS, *[logs.PREDICTIONS] * 100, 60]
+    assert session_in(tmp_path, 60).board is None
+
+
+@pytest.mark.parametrize("step, when", [(60, "epoch   1   loss"), (80, "step   80   loss")])
+@pytest.mark.parametrize("augmented", [None, SimpleNamespace(accuracy=0.75)])
+def test_an_evaluation_is_logged_shown_and_timed(tmp_path, now, monkeypatch, capsys, step, when, augmented):
+    """Its rows are on the disk: what the terminal says can be read in the files."""
+    session, synced = session_in(tmp_path), []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    now[0] = 110.0
+    session.record(step, numbers(), {})
+    now[0] = 117.0
+    synced.clear()
+    session.record_evaluation(step, EVALUATED, EVALUATED, augmented)
+    assert len(synced) == len(logs.COLUMNS)
+    assert logs.read(tmp_path, logs.EPOCHS)["step"].tolist() == [step]
+    assert logs.read(tmp_path, logs.EPOCHS)["epoch"].tolist() == [(step + 59) // 60]
+    layers = logs.read(tmp_path, logs.LAYERS)
+    tta = [(b"network", b"test_accuracy_tta", 0.75)] if augmented else []
+    rows = list(zip(*(layers[name].tolist() for name in ("layer", "quantity", "value"))))
+    assert rows == [(b"conv1", b"sparsity", 0.25), *tta] and set(layers["step"].tolist()) == {step}
+    out = capsys.readouterr().out
+    assert out.startswith(when) and ("test-time augmentation" in out) is bool(augmented)
+    assert session.evaluation_times == [7.0] and session.recorder.previous == session.progress.seconds == 117.0
+
+
+@pytest.mark.parametrize(
+    "step, evaluated, stop_at, stopping, connected, status, line",
+    [
+        (250, True, 0, None, None, True, ("finished", 30.0, [3.0])),
+        (250, False, 0, "Ctrl-C", None, False, ("interrupted", 250, 250, "Ctrl-C", False)),
+        (70, False, 0, "SIGTERM", True, False, ("interrupted", 70, 250, "SIGTERM", True)),
+        (70, False, 70, "--stop-at 70", None, True, ("interrupted", 70, 250, "--stop-at 70", False)),
+        (70, False, 71, None, None, False, ("interrupted", 70, 250, "stopped", False)),
+    ],
+)
+def test_the_end_of_a_session(tmp_path, now, monkeypatch, step, evaluated, stop_at, stopping, connected, status, line):
+    """True if the run is complete, or ends where it was to be stopped."""
+    session, said = session_in(tmp_path, stop_at=stop_at), []
+    session.step, session.stopping, session.evaluation_times = step, stopping, [3.0]
+    session.progress = SimpleNamespace(close=lambda: said.append("bar closed"))
+    session.board = SimpleNamespace(close=lambda: said.append("board closed"))
+    if evaluated:
+        session.log.evaluations(5, 250, EVALUATED, EVALUATED)
+    monkeypatch.setattr(terminal, "finished", lambda folder, data, diagnostics, first, seconds, times: said.append(
+        ("finished", seconds, times)))  # fmt: skip
+    monkeypatch.setattr(terminal, "interrupted", lambda folder, step, total, reason, workers: said.append(
+        ("interrupted", step, total, reason, workers)))  # fmt: skip
+    monkeypatch.setattr(replicas, "connected", connected)
+    now[0] = 130.0
+    assert session.close() is status
+    assert said == ["bar closed", "board closed", line] and all(file.closed for file in session.log.files.values())
+
+
+# ---------------------------------------------------------------------------- before the first step
+
+
+def test_what_is_agreed_on_locked_and_noted_before_the_first_step(tmp_path, monkeypatch, capsys):
+    agreed, placed = [], []
+
+    @contextlib.contextmanager
+    def placed_on(count, device):
+        placed.append((count, device))
+        yield
+        placed.clear()
+
+    def prepare(*given):
+        assert placed == [(1, "/CPU:0")], "the variables belong to the device"
+        return train_loop.prepare(*given)
+
+    monkeypatch.setattr(start, "load", lambda *given: tenth_of_shapes10())
+    monkeypatch.setattr(workers, "check_same", agreed.append)
+    monkeypatch.setattr(replicas, "placed_on", placed_on)
+    monkeypatch.setenv("GLASSBOX_RUN_FILE", str(tmp_path / "note"))
+    data = {"data": f"shapes10 {tenth_of_shapes10().fingerprint}"}
+    for number, args in enumerate([(*SMALL, "--device", "cpu", "--batch-size", 50), ("--resume", "--stop-at", 9)]):
+        invocation = parse([str(arg) for arg in ("--runs-dir", tmp_path / "runs", "--run", "one", *args)])
+        with start.start_session(invocation, prepare, train_loop.compiled) as (training, session):
+            assert session.folder == tmp_path / "runs" / "one" == run_folder.find(None, tmp_path / "runs")
+            assert session.training is training and session.stop_at == [0, 9][number]
+            assert Path(os.environ["GLASSBOX_RUN_FILE"]).read_text() == str(session.folder)
+            assert signal.getsignal(signal.SIGTERM) == session.stop.note and type(session.stop) is StopRequest
+            with pytest.raises(run_folder.RunError, match="is training in it"), run_folder.held(session.folder):
+                pass
+            assert "\nsteps    1 to 20, 50 images each\n" in capsys.readouterr().out, "the opening lines"
+        assert placed == [] and agreed == [[data], [data, {"step of the checkpoint": "0"}]][number]
+        agreed.clear()
+        with run_folder.held(session.folder):
+            pass
+
+
+def test_a_name_that_is_taken_is_refused_before_the_data_are_read(straight, monkeypatch):
+    monkeypatch.setattr(start, "load", lambda *given: pytest.fail("that takes a while"))
+    invocation = parse(["--runs-dir", str(straight.parent), "--run", "straight"])
+    with pytest.raises(run_folder.RunError, match="exists"):
+        with start.start_session(invocation, train_loop.prepare, train_loop.compiled):
+            pass
+
+
+@pytest.mark.parametrize("connected", [False, True])
+@pytest.mark.parametrize(("eager", "pdb"), [(False, False), (True, False), (False, True)])
+def test_auto_is_resolved(monkeypatch, connected, eager, pdb):
+    """Several processes have configured TensorFlow when they connected."""
+    configured, asked = [], []
+    monkeypatch.setattr(devices, "choose_kernels", lambda settings: "textbook" if settings.eager else "fast")
+    monkeypatch.setattr(devices, "choose_micro_batches", lambda settings: 4)
+    monkeypatch.setattr(devices, "configure", lambda *given: configured.append(given))
+    monkeypatch.setattr(devices, "choose", lambda *given: asked.append(given) or ("/CPU:0", "a processor"))
+    monkeypatch.setattr(devices, "choose_precision", lambda wanted, device: ("bfloat16", f"{wanted} on {device}"))
+    monkeypatch.setattr(replicas, "connected", connected)
+    settings = dataclasses.replace(RECIPES["classic"], eager=eager, devices=2, threads=3)
+    found, device, name, reason = start.resolved(settings, pdb)
+    kernels = "textbook" if eager or pdb else "fast"
+    assert found == dataclasses.replace(
+        settings, eager=eager or pdb, kernels=kernels, micro_batches=4, precision="bfloat16"
+    )
+    assert (device, reason) == ("/CPU:0", "auto on /CPU:0")
+    if connected:
+        assert name == "2 replicas on several workers, the first on a processor" and configured == []
+        assert asked == [("auto",)]
+    else:
+        assert name == "a processor" and configured == [(3, 4, 2)] and asked == [("auto", 2)]
+
+
+@pytest.mark.parametrize(
+    "budget, costs, intervals", [(0.0, None, {"norms": 7}), (10.0, {"norms": 0.5, "curvature": 4.0}, {"norms": 10,
+                                                                                                   "curvature": 100})]
+)  # fmt: skip
+def test_what_decides_the_bits_is_in_config_json(tmp_path, now, monkeypatch, small_data, budget, costs, intervals):
+    """Intervals that are chosen for a budget come from measured costs: here a step takes a second."""
+    diagnostics = SimpleNamespace(intervals={"norms": 7}, measured_costs=lambda compiled: (costs, 1.0))
+    diagnostics.set_intervals = lambda chosen: setattr(diagnostics, "intervals", chosen)
+    images, labels = tf.constant(small_data.train_images), tf.constant(small_data.train_labels)
+
+    def augment():
+        pass
+
+    network = SimpleNamespace(
+        parameter_count=12, flops=lambda: 34, architecture=[], replaced={}, kernel_milliseconds={}
+    )  # fmt: skip
+    training = SimpleNamespace(
+        settings=dataclasses.replace(RECIPES["debug"], diagnostics_budget=budget, threads=3), data=small_data,
+        batches=SimpleNamespace(images=[images], labels=labels, augmentation=augment, steps_per_epoch=20),
+        network=network, total_steps=60,
+    )  # fmt: skip
+    invocation = SimpleNamespace(command=("--run", "a\nb"), began=93.0)
+    start.write_config(tmp_path, training, diagnostics, None, "a processor", "a reason", invocation)
+    config = json.loads((tmp_path / run_folder.CONFIG).read_text())
+    facts = {
+        "command": ["--run", "'a\\nb'"], "setup_seconds": 7.0, "device": "a processor", "precision_reason": "a reason",
+        "augmentation": "augment", "steps_per_epoch": 20, "total_steps": 60, "parameter_count": 12, "threads": 3,
+        "diagnostics": {"intervals": intervals, "cost_seconds": costs}, "numpy": np.__version__,
+    }  # fmt: skip
+    assert config == config | facts
+    assert config["data"]["train_class_counts"] == [20] * 10 and config["data"]["test_class_counts"] == [10] * 10
+
+
+def resumed(folder, monkeypatch, step: int, devices: int = 1):
+    """Resume a run whose newest checkpoint is of this step; returns the intervals that were set."""
+    intervals = []
+    monkeypatch.setattr(recovery, "restore_newest", lambda training, folder: step)
+    settings = dataclasses.replace(RECIPES["debug"], threads=1, devices=devices)
+    training = SimpleNamespace(data=tenth_of_shapes10(), settings=settings)
+    diagnostics = SimpleNamespace(
+        set_intervals=intervals.append, evaluation_quantities=lambda step: ("traces", "evaluation_disagreement")
+    )
+    assert start.resume(training, diagnostics, folder) == step
+    return intervals
+
+
+@pytest.fixture
+def copied(tmp_path, straight):
+    """A copy of the run of three epochs."""
+    return Path(shutil.copytree(straight, tmp_path / "copied"))
+
+
+def rows_of(folder, name: str, step: int) -> int:
+    return int((logs.read(folder, name)["step"] == step).sum())
+
+
+def test_a_resume_goes_on_behind_the_rows_of_its_checkpoint(copied, monkeypatch, capsys):
+    of_evaluation = rows_of(copied, logs.LAYERS, 40)
+    config = run_folder.read_config(copied)
+    assert resumed(copied, monkeypatch, 40) == [config["diagnostics"]["intervals"]]
+    assert logs.read(copied, logs.STEPS)["step"].tolist() == list(range(1, 41))
+    assert logs.read(copied, logs.EPOCHS)["step"].tolist() == [20, 40]
+    assert rows_of(copied, logs.PREDICTIONS, 40) == 100 and rows_of(copied, logs.LAYERS, 40) == of_evaluation
+    assert capsys.readouterr().out == "", "nothing is different here"
+
+
+def test_an_evaluation_that_was_cut_short_leaves_no_row(copied, monkeypatch):
+    drop_last_lines(copied / logs.EPOCHS, 2)
+    resumed(copied, monkeypatch, 40)
+    assert rows_of(copied, logs.PREDICTIONS, 40) == 0 and rows_of(copied, logs.PREDICTIONS, 20) == 100
+    layers = logs.read(copied, logs.LAYERS)
+    left = set(layers["quantity"][layers["step"] == 40].tolist())
+    assert b"update_ratio" in left and b"evaluation_disagreement" not in left
+
+
+def test_a_run_that_starts_again_has_no_row(copied, monkeypatch):
+    """Not even that of the untrained network, which is measured again."""
+    resumed(copied, monkeypatch, 0)
+    assert [len(logs.read(copied, name)["step"]) for name in logs.COLUMNS] == [0] * len(logs.COLUMNS)
+
+
+def test_a_run_that_was_killed_before_its_first_row_starts_again(copied, monkeypatch):
+    for name in logs.COLUMNS:
+        (copied / name).unlink()
+    resumed(copied, monkeypatch, 0)
+
+
+def test_a_run_that_lost_a_row_is_not_continued(copied, monkeypatch):
+    lines = (copied / logs.STEPS).read_text().splitlines(keepends=True)
+    (copied / logs.STEPS).write_text("".join(lines[:30] + lines[31:]))
+    with pytest.raises(logs.LogError, match=r"steps.csv: step 30 is missing"):
+        resumed(copied, monkeypatch, 40)
+
+
+def test_a_resume_on_more_devices_says_that_bits_will_differ(copied, monkeypatch, capsys):
+    resumed(copied, monkeypatch, 40, devices=2)
+    assert capsys.readouterr().out == "other last bits from here on: the run was begun with devices 1 (now 2)\n"

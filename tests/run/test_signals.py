@@ -17,9 +17,9 @@ def send(number: int) -> None:
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
 def test_the_first_signal_is_a_request(number, name):
     with StopRequest() as stop:
-        assert stop.signal is None
+        assert stop.signal is None and stop.asked(1) is None
         send(number)
-        assert stop.signal == name
+        assert stop.signal == stop.asked(1) == stop.asked(2) == name
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])

@@ -1,10 +1,15 @@
 """The event files, read back by TensorBoard's own reader."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from runner import train_here
 
-from core.run import logs
+from core.devices import import_tensorflow
+from core.run import logs, tensorboard
+
+tf = import_tensorflow()
 
 MISSING = "TensorBoard is not installed: pip install tensorboard"
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason=MISSING)
@@ -47,12 +52,24 @@ def test_every_scalar_is_its_row(run, events):
     assert scalars(events, "update_ratio/conv1")[0] == list(range(1, 41))
 
 
+def test_nothing_else_is_shown(run, events):
+    evaluation = {f"epoch/{quantity}" for quantity in ("loss", "accuracy", "calibration_error")}
+    assert set(read_events(run, "test").Tags()["tensors"]) == evaluation
+    layers = logs.read(run, logs.LAYERS)
+    measured = {f"{quantity.decode()}/{layer.decode()}" for quantity, layer in zip(layers["quantity"], layers["layer"])}
+    batch = {f"batch/{column}" for column in ("loss", "accuracy", "learning_rate", "gradient_norm")}
+    kernels = {"weights/conv1/kernel", "weights/dense1/kernel"}
+    assert set(events.Tags()["tensors"]) == evaluation | batch | measured | kernels | {"images"}
+
+
 @pytest.mark.parametrize(
-    "plugin, tag", [("scalars", "batch/loss"), ("histograms", "weights/conv1/kernel"), ("images", "images")]
+    "plugin, tag, data_class",
+    [("scalars", "batch/loss", 1), ("histograms", "weights/conv1/kernel", 2), ("images", "images", 3)],
 )
-def test_each_plugin_finds_its_own(events, plugin, tag):
+def test_each_plugin_finds_its_own(events, plugin, tag, data_class):
+    """data_class: 1 scalar, 2 tensor, 3 a sequence of encoded images (tensorboard/compat/proto/summary.proto)."""
     assert tag in events.PluginTagToContent(plugin)
-    assert events.SummaryMetadata(tag).data_class
+    assert events.SummaryMetadata(tag).data_class == data_class
 
 
 def test_the_latest_run_is_shown_once(run):
@@ -68,8 +85,54 @@ def test_histograms_count_every_weight(events):
 
 
 def test_images_can_be_decoded(events):
-    import tensorflow as tf
-
     width, height, *images = tensor_util.make_ndarray(events.Tensors("images")[0].tensor_proto)
     assert (width, height) == (b"32", b"32") and len(images) == 16
     assert tf.io.decode_png(images[0]).shape == (32, 32, 3)
+
+
+@pytest.fixture
+def board(tmp_path):
+    """The board of a training whose images have 4 rows and 6 columns."""
+    variables = {
+        "conv1/kernel": tf.Variable(tf.reshape(tf.range(8.0), [2, 2, 1, 2])),
+        "conv1/bias": tf.Variable([1.0, 2.0]),
+        "dense1/kernel": tf.Variable([[1.0, np.nan]]),
+    }
+    batches = SimpleNamespace(batch=lambda step: (tf.zeros([20, 4, 6, 3], tf.uint8) + tf.cast(step, tf.uint8), None))
+    training = SimpleNamespace(network=SimpleNamespace(named_variables=variables), batches=batches)
+    return tensorboard.Board(tmp_path / "one", training)
+
+
+EPOCH = (3, 60, 1.5, 0.25, 2.5, 0.125, 0.5, 0.75)  # a row of epochs.csv
+
+
+def test_an_evaluation_can_be_read_while_the_run_goes_on(tmp_path, board):
+    """Images of its step, and the kernels that can be drawn: not biases, nothing that is no longer finite."""
+    board.row(logs.EPOCHS, EPOCH)
+    board.after_evaluation(60)
+    train, test = (read_events(tmp_path / "one", part) for part in ("train", "test"))
+    assert set(train.Tags()["tensors"]) == {
+        "epoch/loss", "epoch/accuracy", "epoch/calibration_error", "weights/conv1/kernel", "images"
+    }  # fmt: skip
+    assert scalars(train, "epoch/loss") == ([60], [1.5]) and scalars(test, "epoch/loss") == ([60], [2.5])
+    assert scalars(train, "epoch/calibration_error") == ([60], [0.5])
+    assert scalars(test, "epoch/accuracy") == ([60], [0.125])
+    [event] = train.Tensors("images")
+    width, height, *images = tensor_util.make_ndarray(event.tensor_proto)
+    assert (event.step, width, height, len(images)) == (60, b"6", b"4", 16)
+    assert np.all(tf.io.decode_png(images[15]) == np.full((4, 6, 3), 60))
+    [event] = train.Tensors("weights/conv1/kernel")
+    bars = tensor_util.make_ndarray(event.tensor_proto)
+    assert (event.step, bars[0, 0], bars[-1, 1], bars[:, 2].sum()) == (60, 0, 7, 8)
+
+
+def test_the_last_rows_are_there_after_the_board_is_closed(tmp_path, board):
+    board.row(logs.EPOCHS, EPOCH)
+    board.row(logs.LAYERS, (60, "conv1", "sparsity", 0.25))
+    board.row(logs.PREDICTIONS, (60, 0, 0, 5))
+    board.row(logs.TIMING, (60, 0.5, 0.5, 0.5))
+    board.close()
+    train, test = (read_events(tmp_path / "one", part) for part in ("train", "test"))
+    evaluation = {"epoch/loss", "epoch/accuracy", "epoch/calibration_error"}
+    assert set(train.Tags()["tensors"]) == evaluation | {"sparsity/conv1"}
+    assert set(test.Tags()["tensors"]) == evaluation and scalars(train, "sparsity/conv1") == ([60], [0.25])
