@@ -219,6 +219,7 @@ def check_may_continue(folder: Path, settings: Settings, epochs: int) -> None:
     constant = settings.warmup == 0 and settings.final_rate == 1 and settings.weight_average == 0
     if not constant or settings.steps or epochs < settings.epochs:
         raise RunError(
-            f"--epochs {epochs}: {folder} was started with {settings.epochs}, and its learning rates end there; "
-            "only a run with --warmup 0 --final-rate 1 can be continued to more epochs; start another --run"
+            f"--epochs {epochs}: {folder} was started with {settings.epochs}, and its learning rates end there; only a "
+            "run of whole epochs with --warmup 0 --final-rate 1 --weight-average 0 can be continued to more of them; "
+            "start another --run"
         )

@@ -86,15 +86,15 @@ def config_problem(config) -> str | None:
     """What is wrong with a parsed config.json, in words: the first field that is missing or does not fit."""
     if not isinstance(config, dict):
         return f"expected {TYPES[dict]}, found {found_value(config)}"
-    waiting = [("", config, 0)]  # (path, value, level): no recursion, however deep the file is
+    waiting = [("", "", config, 0)]  # (parent, name, value, level): no recursion, however deep the file is
     while waiting:
-        field, value, level = waiting.pop()
-        if problem := value_problem(field, value, level):
+        parent, name, value, level = waiting.pop()
+        if problem := value_problem(parent, name, value, level):
             return problem
         if isinstance(value, dict):
-            waiting += [(f"{field}.{key}" if field else key, item, level + 1) for key, item in value.items()]
+            waiting += [(path_of(parent, name), key, item, level + 1) for key, item in value.items()]
         elif isinstance(value, list):
-            waiting += [(f"{field}[]", item, level + 1) for item in value]
+            waiting += [(parent, f"{name}[]", item, level + 1) for item in value]
     for field in REQUIRED:
         value = config
         for key in field.split("."):
@@ -104,16 +104,21 @@ def config_problem(config) -> str | None:
     return None
 
 
-def value_problem(field: str, value, level: int) -> str | None:
-    """What is wrong with the value of one field, or None."""
-    parent, _, key = field.rpartition(".")
+def path_of(parent: str, name: str) -> str:
+    """data.title: the field `title` of `data`. A name may hold a dot itself."""
+    return f"{parent}.{name}" if parent else name
+
+
+def value_problem(parent: str, name: str, value, level: int) -> str | None:
+    """What is wrong with the value of one field, or None. parent: the path of the object that holds it."""
+    field = path_of(parent, name)
     if level > DEEPEST:
         return f"field {shown(field)}: expected at most {DEEPEST} levels"
-    if not key.isprintable() or len(key) > LONGEST:
+    if not name.isprintable() or len(name) > LONGEST:
         return f"field {shown(field)}: expected a printable name"
     kind, interval = CONFIG_FIELDS.get(field) or CONFIG_FIELDS.get(f"{parent}.*") or (None, "")
     if parent == "settings":
-        wanted = setting_problem(key, value)
+        wanted = setting_problem(name, value)
     elif kind is int:
         whole = isinstance(value, int) and not isinstance(value, bool)
         wanted = "" if whole and inside(value, interval) else in_words(interval, "a whole number")

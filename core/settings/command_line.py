@@ -118,12 +118,13 @@ def parse(arguments: list[str] | None = None) -> Invocation:
         problems.append(f"--stop-at {shown(args.stop_at)}: expected {wanted}")
 
     settings, more = with_recipe(given)
-    problems += more + without_effect(settings, given)
+    problems += more
     if args.pdb:
         if given.get("eager") is False:
             problems.append("--pdb and --no-eager: the debugger needs the step uncompiled; drop one of them")
         settings = dataclasses.replace(settings, eager=True)
-    problems += settings.problems()
+    # What a run that is resumed does with an option, its own settings decide (core/run/run_folder.py).
+    problems += settings.outside() if args.resume else without_effect(settings, given) + settings.problems()
 
     if args.run and not args.resume and (problem := run_name_problem(args.run)):
         problems.append(problem)

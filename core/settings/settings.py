@@ -177,14 +177,17 @@ class Settings:
         10, "how many of the newest checkpoints stay on disk", "bookkeeping", interval="[2, 1000000]"
     )
 
-    def problems(self) -> list[str]:
-        """Everything that is wrong with these settings, one sentence each; empty when they can be run."""
-        found = [
+    def outside(self) -> list[str]:
+        """A sentence for each setting whose value is not one that its field accepts."""
+        return [
             f"{option(field.name)} {shown(getattr(self, field.name))}: expected {wanted}"
             for field in dataclasses.fields(self)
             if (wanted := expected(getattr(self, field.name), field))
         ]
-        if found:
+
+    def problems(self) -> list[str]:
+        """Everything that is wrong with these settings, one sentence each; empty when they can be run."""
+        if found := self.outside():
             return found
         if self.micro_batches > self.batch_size:
             found.append(f"--micro-batches {self.micro_batches}: expected at most --batch-size {self.batch_size}")

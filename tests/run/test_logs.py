@@ -108,8 +108,8 @@ def test_a_bad_row_is_named_by_its_line(tmp_path, rows, sentence):
 
 def test_a_cell_that_only_python_reads_as_a_number(tmp_path):
     """int("0_2") is 2."""
-    with pytest.raises(logs.LogError, match=r"steps.csv: not a table of numbers; was it edited\?$"):
-        logs.read(steps_file(tmp_path, row("0_2")), logs.STEPS)
+    with pytest.raises(logs.LogError, match=r"steps.csv line 3: expected step,epoch,loss,.*, found '0_2,1,2.3,"):
+        logs.read(steps_file(tmp_path, row(1), row("0_2")), logs.STEPS)
 
 
 def test_rows_of_one_step_stand_together(tmp_path):

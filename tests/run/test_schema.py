@@ -42,6 +42,20 @@ def test_what_a_run_writes_passes():
 
 
 @pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"a\x1b[31m.b": 1}, "expected a printable name"),
+        ({"kernels": {"\x1b[31m.conv": "fast"}}, "expected a printable name"),
+        ({"kernels": {"conv.1": [1]}}, "field kernels.conv.1: expected text, found a list of 1"),
+        ({"settings": {"a.b": [{}]}}, "field settings.a.b: expected a number, a text, true or false"),
+    ],
+)
+def test_a_name_with_a_dot_is_checked_like_any_other(more, sentence):
+    with pytest.raises(RunError, match=sentence):
+        schema.check_config("config.json", CONFIG | more)
+
+
+@pytest.mark.parametrize(
     "field, value",
     [
         ("total_steps", 1),

@@ -271,3 +271,14 @@ def test_no_command_line_ends_in_a_traceback(args):
             assert all(line.isprintable() for line in written.getvalue().split("\n"))
     else:
         assert invocation.settings.problems() == []
+
+
+@pytest.mark.parametrize("args", [["--devices", "8"], ["--width", "16"], ["--train-images", "50"]])
+def test_on_a_resume_options_are_held_against_the_run_and_not_against_the_recipe(args, capsys):
+    """A run of another batch size or network may have them: core/run/run_folder.py knows its settings."""
+    assert parse(["--resume", *args]).resume
+    with pytest.raises(SystemExit):
+        parse(args)
+    with pytest.raises(SystemExit):
+        parse(["--resume", "--devices", "65"])
+    assert capsys.readouterr().err.splitlines()[-1] == "train_loop.py: --devices 65: expected a whole number, 1 to 64"
