@@ -236,7 +236,7 @@ def test_a_download_leaves_the_six_files_and_their_fingerprint(offer, capsys):
     target = offer(GOOD)
     folder = cifar10.download_cifar10(target)
     assert folder == target / cifar10.FOLDER
-    assert cifar10.ARCHIVE_URL in capsys.readouterr().out, "what the long wait is for"
+    assert f"CIFAR-10 is not on this machine; fetching {cifar10.ARCHIVE_URL}" in capsys.readouterr().out
     content = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert content.pop(cifar10.VERIFIED) == b"of these files\n"
     assert content == {file: file.encode() for file in ALL_FILES}

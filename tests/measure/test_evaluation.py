@@ -66,11 +66,11 @@ def test_a_batch_is_evaluated_in_evaluation_mode_and_only_if_asked_with_test_tim
     layers = [BatchNormalization("norm", 3), Dropout("dropout", 0.5), Flatten("flatten"), Dense("out", 3072, 10)]
     network, images, labels = CNN("net", layers), *map(tf.constant, (small_data.test_images, small_data.test_labels))
     logits = network(standardize(images), training=False)
-    six_views = test_time_augmentation.mean_logits(images, network)
+    augmented = test_time_augmentation.mean_logits(images, network)
     for found, expected in (
         (evaluation.evaluate_batch(images, labels, network), logits),
-        (evaluation.evaluate_batch(images, labels, network, augmented=True), six_views),
+        (evaluation.evaluate_batch(images, labels, network, augmented=True), augmented),
     ):
         for name, value in evaluation.batch_sums(expected, labels).items():
             np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
-    assert np.abs(logits - six_views).max() > 0.1, "the two can be told apart"
+    assert np.abs(logits - augmented).max() > 0.1, "the two can be told apart"
