@@ -6,9 +6,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from runner import PROJECT, run, tenth_of_shapes10, train_here
 
 import train_loop
@@ -16,6 +18,7 @@ from core.data import batches
 from core.run import checkpoints, logs, terminal
 from core.settings.command_line import Invocation, parse
 from core.settings.recipes import RECIPES
+from core.training import Training
 
 
 def test_invocation_defaults_are_the_recipe():
@@ -46,6 +49,64 @@ def test_eager_equals_compiled(tmp_path):
     one, other = logs.read(tmp_path / "eager", logs.STEPS), logs.read(tmp_path / "no-eager", logs.STEPS)
     for column in one:
         np.testing.assert_allclose(one[column], other[column], rtol=2e-5, atol=1e-6, err_msg=column)
+
+
+def calendar(per_epoch: int, total_steps: int, every: int) -> Training:
+    """A training of which only this is known: steps of an epoch, steps in all, --evaluate-every."""
+    training = object.__new__(Training)
+    training.batches, training.total_steps = SimpleNamespace(steps_per_epoch=per_epoch), total_steps
+    training.settings = SimpleNamespace(evaluate_every=every)
+    return training
+
+
+@pytest.mark.parametrize(
+    ("per_epoch", "total_steps", "every", "ends", "evaluated"),
+    [
+        (20, 50, 0, [20, 40, 50], [20, 40, 50]),  # the last epoch is cut short by --steps
+        (20, 40, 0, [20, 40], [20, 40]),
+        (20, 50, 15, [20, 40, 50], [15, 20, 30, 40, 45, 50]),
+        (20, 8, 3, [8], [3, 6, 8]),
+        (1, 3, 0, [1, 2, 3], [1, 2, 3]),
+        (5, 6, 1, [5, 6], [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_when_an_epoch_ends_and_when_the_network_is_evaluated(per_epoch, total_steps, every, ends, evaluated):
+    """Never after step 0, the untrained network."""
+    training = calendar(per_epoch, total_steps, every)
+    assert [step for step in range(total_steps + 1) if training.ends_epoch(step)] == ends
+    assert [step for step in range(total_steps + 1) if training.evaluates_after(step)] == evaluated
+
+
+def test_what_a_checkpoint_holds_by_name(small_data):
+    """The network's variables, then for each of those that it belongs to: velocity, mean, last gradient."""
+    args = ["--recipe", "debug", "--eager", "--batch-size", "50", "--weight-average", "0.5"]
+    training = train_loop.prepare(parse(args).settings, small_data)
+    kernels, parameters = ["conv1/kernel", "dense1/kernel"], ["conv1/bias", "norm1/gamma", "norm1/beta", "dense1/bias"]
+    statistics = ["norm1/moving_mean", "norm1/moving_variance"]
+    owned = {
+        "velocity": [*kernels, *parameters],
+        "mean": [*kernels, *parameters, *statistics],
+        "last_gradient": kernels,
+    }  # fmt: skip
+    own = [*kernels, *parameters, *statistics]
+    assert sorted(training.state) == sorted([*own, *(f"{kind}/{name}" for kind in owned for name in owned[kind])])
+    for name, variable in training.state.items():
+        owner = name if name in own else name.partition("/")[2]
+        assert variable.shape == training.network.named_variables[owner].shape, name
+        np.testing.assert_array_equal(training.initial_state[name], variable)
+    before = training.initial_state["dense1/kernel"].copy()
+    training.step(tf.constant(1))
+    np.testing.assert_array_equal(training.initial_state["dense1/kernel"], before)
+    assert np.any(training.state["dense1/kernel"] != before)
+
+
+def test_the_traces_of_step_and_evaluation_are_counted(small_data):
+    training = train_loop.prepare(parse(["--recipe", "debug", "--no-eager", "--batch-size", "50"]).settings, small_data)
+    assert training.trace_counts() == [0, 0]
+    training.evaluate_batch(tf.constant(small_data.test_images[:5]), tf.constant(small_data.test_labels[:5]))
+    assert training.trace_counts() == [0, 1]
+    training.evaluate_batch = print  # as with --eager: a function that is not traced
+    assert training.trace_counts() == [0]
 
 
 GOLDEN = [2.28381, 3.20622, 3.49997, 3.54609, 2.48612, 2.71754, 2.51063, 2.80130, 2.70308, 2.69857]

@@ -97,6 +97,12 @@ def test_random_crop_by_hand(augmentation, monkeypatch):
     np.testing.assert_array_equal(augmentation.random_crop(image, KEY, 1)[0, :, :, 0], expected)
 
 
+def test_images_need_not_be_square(augmentation):
+    images = tf.reshape(tf.range(2 * 4 * 7 * 3), [2, 4, 7, 3])
+    np.testing.assert_array_equal(augmentation.random_crop(images, KEY, 0), images)
+    np.testing.assert_array_equal(augmentation.mirror(images, tf.constant([True, True])), images[:, :, ::-1])
+
+
 def test_a_crop_of_no_pixels_changes_nothing(augmentation):
     before = distinct(5)
     np.testing.assert_array_equal(augmentation.random_crop(tf.constant(before), KEY, 0), before)
@@ -114,6 +120,14 @@ def test_a_pure_function_of_images_and_key(augmentation, name, pixels):
     assert np.any(function(images, random_streams.at_step(KEY, 1)) != once)
     signature = [tf.TensorSpec([None, 8, 8, 3], tf.uint8), tf.TensorSpec([2], tf.int32)]
     np.testing.assert_array_equal(tf.function(function, signature, autograph=False)(images, KEY), once)
+
+
+@pytest.mark.parametrize("epoch", range(5))
+def test_the_marked_images_are_mirrored_in_the_even_epochs_and_the_others_in_the_odd_ones(augmentation, epoch):
+    images, first = distinct(4), [True, False, False, True]
+    mirrored = first if epoch in (0, 2, 4) else [not marked for marked in first]
+    found = augmentation.alternating_flip(tf.constant(images), tf.constant(first), tf.constant(epoch))
+    np.testing.assert_array_equal(found, textbook.mirror(tf.constant(images), tf.constant(mirrored)))
 
 
 def test_alternating_flip_shows_every_image_both_ways(augmentation, small_data):

@@ -73,6 +73,13 @@ def test_another_seed_is_another_order(small_data, seed):
     assert np.sum(one == other) < 10
 
 
+def test_the_order_is_the_one_that_was_always_drawn(small_data):
+    """A run with the same seed sees the same images in the same order, in later versions of this project too."""
+    cutter = Batches(small_data, PLAIN)
+    first_of = {step: cutter.indices(tf.constant(step)).numpy()[:4].tolist() for step in (1, 4, 5, 9)}
+    assert first_of == {1: [35, 194, 71, 195], 4: [51, 73, 70, 181], 5: [199, 85, 100, 70], 9: [104, 148, 28, 93]}
+
+
 def test_images_keep_their_labels(small_data):
     cutter = Batches(small_data, PLAIN)
     for step in (1, 2, 7):
@@ -106,6 +113,18 @@ def test_flip_draws_the_same_whether_or_not_there_is_a_crop(small_data, monkeypa
     assert flip_alone == flip != crop
 
 
+def test_alternating_flips_mirror_half_of_the_images_in_odd_epochs_and_the_other_half_in_even_ones(small_data):
+    cutter = Batches(small_data, replace(PLAIN, flip="alternating"))
+    mirrored_first = cutter.mirrored_first.numpy()
+    assert 60 < mirrored_first.sum() < 140  # five standard deviations
+    for step in (1, 4, 5, 8, 9):  # epochs 1, 1, 2, 2, 3
+        chosen = cutter.indices(tf.constant(step)).numpy()
+        for index, image in zip(chosen, cutter.batch(tf.constant(step))[0].numpy()):
+            original = small_data.train_images[index]
+            mirrored = mirrored_first[index] != (step in (5, 8))
+            np.testing.assert_array_equal(image, original[:, ::-1] if mirrored else original)
+
+
 def test_a_batch_larger_than_the_data_is_refused(small_data):
     with pytest.raises(DataError, match="--batch-size 201: larger than the 200 training images of shapes10"):
         Batches(small_data, replace(PLAIN, batch_size=201))
@@ -122,6 +141,12 @@ def test_standardize_by_hand():
     black, white = standardize(tf.constant([[[[0, 0, 0]]], [[[255, 255, 255]]]], tf.uint8)).numpy()[:, 0, 0]
     np.testing.assert_allclose(black, [-0.4914 / 0.2470, -0.4822 / 0.2435, -0.4465 / 0.2616], rtol=1e-6)
     np.testing.assert_allclose(white, [0.5086 / 0.2470, 0.5178 / 0.2435, 0.5535 / 0.2616], rtol=1e-6)
+
+
+def test_the_training_images_that_are_evaluated_are_as_many_as_the_glossary_says():
+    """And all of CIFAR-10's evaluation batches are full."""
+    assert batches.TRAIN_SUBSET == 5_000
+    assert batches.TRAIN_SUBSET % batches.EVALUATION_BATCH == 10_000 % batches.EVALUATION_BATCH == 0
 
 
 @pytest.mark.parametrize(("size", "count"), [(7, 15), (100, 1), (25, 4), (1000, 1)])

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import socket
 import tarfile
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from core import devices
 from core.data import DataError, cifar10, loading
 from core.data.data_set import statistics_of
 
@@ -230,14 +232,25 @@ def offer(tmp_path, monkeypatch):
     return serve
 
 
-def test_a_download_leaves_the_six_files_and_their_fingerprint(offer):
+def test_a_download_leaves_the_six_files_and_their_fingerprint(offer, capsys):
     target = offer(GOOD)
     folder = cifar10.download_cifar10(target)
     assert folder == target / cifar10.FOLDER
+    assert f"CIFAR-10 is not on this machine; fetching {cifar10.ARCHIVE_URL}" in capsys.readouterr().out
     content = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert content.pop(cifar10.VERIFIED) == b"of these files\n"
     assert content == {file: file.encode() for file in ALL_FILES}
     assert [path.name for path in target.iterdir()] == [cifar10.FOLDER]
+
+
+@pytest.mark.parametrize("there_already", [False, True])
+def test_the_folder_of_a_download_may_be_there_or_not(offer, there_already):
+    target = offer(GOOD) / "of" / "data"
+    if there_already:
+        (target / cifar10.FOLDER).mkdir(parents=True)
+        (target / cifar10.FOLDER / ALL_FILES[0]).write_bytes(b"another file")
+    cifar10.download_cifar10(target)
+    assert all((target / cifar10.FOLDER / file).read_bytes() == file.encode() for file in ALL_FILES)
 
 
 def test_a_download_with_another_checksum_is_deleted_unopened(offer):
@@ -279,12 +292,85 @@ def test_an_archive_without_one_of_the_files_is_refused(offer, instead):
         cifar10.download_cifar10(target)
 
 
+def test_of_each_file_no_more_is_unpacked_than_shows_that_it_is_too_long(tmp_path, monkeypatch):
+    """An archive cannot fill the disk."""
+    monkeypatch.setattr(cifar10, "RECORDS", 2)
+    monkeypatch.setattr(cifar10, "RECORD_BYTES", 5)
+    sizes = dict(zip(ALL_FILES, (9, 10, 11, 12, 1000, 0)))
+    members = [member(f"{cifar10.FOLDER}/{file}", bytes(size)) for file, size in sizes.items()]
+    cifar10.unpack(archive_of(members, tmp_path / "archive.tar.gz"), tmp_path / "new" / "folder")
+    unpacked = [(tmp_path / "new" / "folder" / file).stat().st_size for file in ALL_FILES]
+    assert unpacked == [9, 10, 11, 11, 11, 0]
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive at all", "half"])
 def test_what_is_no_archive_is_refused(tmp_path, content):
     archive = archive_of([(info, os.urandom(100_000)) for info, _ in GOOD], tmp_path / "archive.tar.gz")
     archive.write_bytes(archive.read_bytes()[:150_000] if content == "half" else content)
     with pytest.raises(DataError, match="not the CIFAR-10 archive"):
         cifar10.unpack(archive, tmp_path / "there")
+
+
+@pytest.fixture
+def get_file(monkeypatch):
+    """get_file(error): TensorFlow's download raises this error; returns what it was asked for and its patience."""
+
+    def patched(error):
+        seen = {}
+
+        def raising(**asked):
+            seen.update(asked, patience=socket.getdefaulttimeout())
+            raise error
+
+        tensorflow = SimpleNamespace(keras=SimpleNamespace(utils=SimpleNamespace(get_file=raising)))
+        monkeypatch.setattr(devices, "import_tensorflow", lambda: tensorflow)
+        return seen
+
+    return patched
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ValueError("Incomplete or corrupted file detected"), "the download does not have the SHA-256 of CIFAR-10"),
+        (OSError(28, "No space left on device"), "could not be fetched into {target} (No space left on device); put"),
+        (TimeoutError("timed out"), "could not be fetched into {target} (timed out); put"),
+        (RuntimeError("URL fetch failure"), "CIFAR-10 could not be fetched (URL fetch failure); name a local copy"),
+    ],
+)
+def test_a_download_that_fails_is_one_line_with_the_reason(tmp_path, get_file, error, sentence):
+    get_file(error)
+    with pytest.raises(DataError) as refused:
+        cifar10.download_cifar10(tmp_path / "target")
+    assert sentence.format(target=tmp_path / "target") in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_silent_network_is_given_up_after_twenty_seconds_and_nothing_else_is(tmp_path, get_file):
+    """The patience of every other connection of this process is what it was; nothing but `unpack` unpacks."""
+    seen, before = get_file(OSError("silent")), socket.getdefaulttimeout()
+    socket.setdefaulttimeout(77)
+    try:
+        with pytest.raises(OSError, match="silent"):
+            cifar10.fetch("https://nowhere", tmp_path)
+        assert (seen["patience"], socket.getdefaulttimeout()) == (20, 77)
+    finally:
+        socket.setdefaulttimeout(before)
+    assert seen["file_hash"] == cifar10.ARCHIVE_SHA256 and not seen["extract"]
+
+
+def test_a_download_goes_into_the_named_folder_or_into_data_in_the_project(folders, monkeypatch):
+    asked = []
+
+    def failing(folder):
+        asked.append(folder)
+        raise DataError("nothing there")
+
+    monkeypatch.setattr(loading, "find_cifar10", lambda data_dir: None)
+    monkeypatch.setattr(loading, "download_cifar10", failing)
+    for data_dir in (str(folders / "named"), ""):
+        with pytest.raises(DataError, match="nothing there"):
+            loading.load("cifar10", data_dir)
+    assert asked == [folders / "named", folders / "project" / "data"]
 
 
 def test_no_network_is_an_error_for_cifar10_and_a_notice_for_auto(tmp_path, monkeypatch, capsys):

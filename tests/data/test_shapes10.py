@@ -21,13 +21,17 @@ def test_the_same_seed_draws_the_same_bytes_and_another_seed_others():
     assert np.mean(images == other[0]) < 0.1
 
 
-def test_the_bytes_are_the_ones_that_were_always_drawn():
+@pytest.mark.parametrize(
+    ("each", "sha256"),
+    [
+        (10, "e643e72c9e2f6002180c9efd1c79795c38804b480fe2844f8aa1e491ba2b8b09"),
+        (250, "0811b718595bdf545af1699fb8d285e5e63fbd105152ff5966c9179377312610"),  # with every case of the two colours
+    ],
+)
+def test_the_bytes_are_the_ones_that_were_always_drawn(each, sha256):
     """Runs on shapes10 are comparable over the years only if the drawing never changes."""
-    images, labels = shapes10.draw(10, seed=0)
-    assert (
-        hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-        == "e643e72c9e2f6002180c9efd1c79795c38804b480fe2844f8aa1e491ba2b8b09"
-    )
+    images, labels = shapes10.draw(each, seed=0)
+    assert hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == sha256
 
 
 def test_no_two_images_are_alike_and_every_shape_can_be_seen():

@@ -7,8 +7,12 @@ import pytest
 import tensorflow as tf
 from gradients import normal
 
+from core.data.batches import standardize
+from core.layers import BatchNormalization, Dense, Dropout, Flatten
 from core.losses import softmax_cross_entropy
 from core.measure import evaluation
+from core.model import CNN
+from core.speed import test_time_augmentation
 
 
 def predicted(n=300, seed=0):
@@ -55,3 +59,18 @@ def test_calibration_by_hand():
 def test_a_certain_prediction_falls_into_the_last_bin():
     sums = evaluation.batch_sums(tf.constant([[200.0, 0.0]]), tf.constant([0]))
     np.testing.assert_array_equal(sums["calibration"][-1], [1, 1, 1])
+
+
+def test_a_batch_is_evaluated_in_evaluation_mode_and_only_if_asked_with_test_time_augmentation(small_data):
+    """With batch norm's moving averages and without dropout; the augmented logits are the mean over six views."""
+    layers = [BatchNormalization("norm", 3), Dropout("dropout", 0.5), Flatten("flatten"), Dense("out", 3072, 10)]
+    network, images, labels = CNN("net", layers), *map(tf.constant, (small_data.test_images, small_data.test_labels))
+    logits = network(standardize(images), training=False)
+    augmented = test_time_augmentation.mean_logits(images, network)
+    for found, expected in (
+        (evaluation.evaluate_batch(images, labels, network), logits),
+        (evaluation.evaluate_batch(images, labels, network, augmented=True), augmented),
+    ):
+        for name, value in evaluation.batch_sums(expected, labels).items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
+    assert np.abs(logits - augmented).max() > 0.1, "the two can be told apart"

@@ -44,6 +44,22 @@ def tensors(network, seed, scale=1.0):
     return [tf.constant(scale * normal(*w.shape, seed=seed + k), tf.float32) for k, w in enumerate(network.parameters)]
 
 
+def test_the_scalars_of_a_step_by_hand():
+    """The gradient (3, 4, 12) has the norm 13; with d = -g / 10 the loss is predicted to fall by 169 / 10."""
+    gradients = [tf.constant([3.0, 4.0]), tf.constant([[12.0]])]
+    metrics = probes.step_metrics(
+        tf.constant(2.5), tf.constant(0.25), tf.constant(0.1), gradients, [-0.1 * g for g in gradients]
+    )
+    assert {name: float(value) for name, value in metrics.items()} == pytest.approx(
+        {"loss": 2.5, "accuracy": 0.25, "learning_rate": 0.1, "gradient_norm": 13, "predicted_change": -16.9}
+    )
+
+
+@pytest.mark.parametrize("every, later", [(1, range(101, 120)), (7, [105, 112, 119]), (60, []), (100, [])])
+def test_norms_are_due_at_the_first_hundred_steps_and_then_at_every_so_manyth(every, later):
+    assert [step for step in range(1, 120) if probes.norms_due(step, every)] == [*range(1, 101), *later]
+
+
 def test_layers_with_a_kernel_in_network_order(network):
     assert [layer.name for layer in probes.kernel_layers(network)] == ["conv10", "conv2", "out"]
 
@@ -84,6 +100,10 @@ def test_between_the_due_steps_nothing_is_measured_and_the_right_gradient_is_kep
             np.testing.assert_allclose(cosine[0], np.sum(one * other) / (norm(one) * norm(other)), rtol=1e-4)
 
 
+def test_every_step_is_measured_unless_another_interval_is_chosen(network):
+    assert probes.LayerProbe(network).measure(tf.constant(151), *2 * [tensors(network, seed=1)])["gradient_norm"][0] > 0
+
+
 def test_another_quantity_is_a_line(network, monkeypatch):
     monkeypatch.setitem(probes.LAYER_QUANTITIES, "largest_weight", lambda w, g, d, w0, last: tf.reduce_max(tf.abs(w)))
     nothing = [tf.zeros_like(w) for w in network.parameters]
@@ -112,7 +132,34 @@ def dead_channel_network():
     """One channel of the second ReLU is dead: 0 at every position of every image."""
     conv = Convolution("conv", 3, 4)
     conv.bias.assign([-100, 0, 0, 100])
-    return CNN("dead", [conv, ReLU("relu"), MaxPooling("pool"), Flatten("flatten"), Dense("out", 16 * 16 * 4, 10)])
+    layers = [conv, ReLU("relu"), MaxPooling("pool"), BatchNormalization("norm", 4), Dropout("dropout", 0.5)]
+    return CNN("dead", [*layers, Flatten("flatten"), Dense("out", 16 * 16 * 4, 10)])
+
+
+def outputs_by_hand(*batches):
+    """The activation quantities of one layer that has these outputs, each for one batch of images."""
+    images = tf.zeros([1, 32, 32, 3], tf.uint8)
+    networks = [SimpleNamespace(outputs=lambda x, training, y=y: [(None, tf.constant(y))]) for y in batches]
+    found = probes.activation_quantities([probes.activation_batch(images, network) for network in networks])
+    return {name: values.tolist() for name, values in found.items()}
+
+
+def test_activations_by_hand():
+    """Twelve numbers in two batches: 1, 1, 1, -1 and zeros. A channel is dead if all of its numbers are 0."""
+    one, other = np.zeros((1, 2, 1, 3), np.float32), np.zeros((1, 2, 1, 3), np.float32)
+    one[0, 1, 0, 0] = one[0, 0, 0, 1] = other[0, 1, 0, 1] = 1  # a channel of one number, one of several, a dead one
+    other[0, 0, 0, 1] = -1
+    expected = {"activation_mean": [2 / 12], "activation_std": [np.sqrt(4 / 12 - (2 / 12) ** 2)], "sparsity": [8 / 12]}
+    found = outputs_by_hand(one, other)
+    assert found.pop("dead_channels") == [pytest.approx(1 / 3)]
+    assert found == {name: pytest.approx(values) for name, values in expected.items()}
+
+
+@pytest.mark.parametrize("y", [0.1, -0.3, 1e-3, 0.0, np.nan])
+def test_outputs_that_are_all_alike_have_no_standard_deviation_and_those_of_a_diverged_network_no_number(y):
+    """Not the root of a negative rounding error."""
+    batches = 3 * [np.full((2, 5), y, np.float32)]
+    assert outputs_by_hand(*batches)["activation_std"] == [pytest.approx(0 * y, abs=1e-6, nan_ok=True)]
 
 
 def test_activations_against_numpy(dead_channel_network, small_data):
@@ -127,7 +174,13 @@ def test_activations_against_numpy(dead_channel_network, small_data):
         np.testing.assert_allclose(found["activation_mean"][i], y.mean(), rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(found["activation_std"][i], y.std(), rtol=1e-3)
         np.testing.assert_allclose(found["sparsity"][i], np.mean(np.abs(y) < 1e-6), atol=1e-6)
+        largest = np.abs(y).max(axis=tuple(range(y.ndim - 1)))
+        np.testing.assert_allclose(found["dead_channels"][i], np.mean(largest < 1e-6), err_msg=layer.name)
     assert found["dead_channels"][1] == 0.25
+
+
+def test_the_images_that_activations_are_measured_on_are_whole_batches():
+    assert probes.ACTIVATION_IMAGES % probes.ACTIVATION_BATCH == 0
 
 
 def training_parts(small_data, *layers):
@@ -209,6 +262,25 @@ def test_gradient_noise_of_equal_and_of_different_images(small_data):
     assert abs(float(s)) < 1e-3 * float(g2)
 
 
+def test_gradient_noise_is_its_formula_for_a_batch_and_its_quarters(small_data):
+    """In evaluation mode, with moving averages and without dropout. 42 images are 4 times 10 and a rest of 2."""
+    images, labels = small_data.train_images[:42], small_data.train_labels[:42]
+    _, network, settings = training_parts(small_data, *whole())
+
+    def squared_norm_of_gradient(part):
+        with tf.GradientTape() as tape:
+            logits = network(standardize(images[part]), training=False)
+            loss = tf.reduce_mean(softmax_cross_entropy(logits, labels[part], 0.1))
+        return sum(np.sum(g.numpy().astype(np.float64) ** 2) for g in tape.gradient(loss, network.parameters))
+
+    large = squared_norm_of_gradient(slice(0, 40))
+    small = np.mean([squared_norm_of_gradient(slice(start, start + 10)) for start in (0, 10, 20, 30)])
+    batches = SimpleNamespace(batch=lambda step: (tf.constant(images), tf.constant(labels)))
+    g2, s = probes.gradient_noise(tf.constant(1), batches, network, settings)
+    np.testing.assert_allclose(g2, (40 * large - 10 * small) / (40 - 10), rtol=1e-3)
+    np.testing.assert_allclose(s, (small - large) / (1 / 10 - 1 / 40), rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     "spoil, sentence",
     [
@@ -217,6 +289,9 @@ def test_gradient_noise_of_equal_and_of_different_images(small_data):
         (lambda net: net.layers[1].gamma.assign([3e38] * 6), "that of layer 'norm'"),
         (lambda net: net.layers[6].bias.assign([3e38, -3e38] * 5), "the loss is not"),
         (lambda net: None, "every number of that step is finite"),
+        # Only in evaluation mode, which a step is not: a moving average that gamma makes infinite.
+        (lambda net: (net.layers[1].moving_mean.assign([3e38] * 6), net.layers[1].gamma.assign([100] * 6)),
+         "every number of that step is finite"),
     ],
 )  # fmt: skip
 def test_the_first_number_that_is_not_finite_has_a_name(small_data, spoil, sentence):
@@ -236,4 +311,17 @@ def test_a_gradient_that_overflows_is_named(small_data):
     network.layers[2].kernel.assign(np.tile([3e38, -3e38], (4, 5)).astype(np.float32))
     assert "gradient that is not finite is that of 'one/" in probes.first_not_finite(
         tf.constant(1), batches, network, settings
+    )
+
+
+def test_gradients_that_are_too_large_for_their_norm_are_reported_with_the_largest(small_data):
+    """Each below 3e38, the sum of their squares above. A black pixel, standardized, is about -2: the kernel's are twice
+    the bias's."""
+    layers = [Flatten("flatten"), Dense("one", 3072, 4), Dense("two", 4, 10)]
+    _, network, settings = training_parts(small_data, *layers)
+    network.layers[1].kernel.assign(np.full((3072, 4), 1e-30, np.float32))
+    network.layers[2].kernel.assign(np.tile([1e25, -1e25], (4, 5)).astype(np.float32))
+    batches = SimpleNamespace(batch=lambda step: (tf.zeros([8, 32, 32, 3], tf.uint8), tf.zeros([8], tf.int32)))
+    assert probes.first_not_finite(tf.constant(1), batches, network, settings) == (
+        "every gradient is finite, but too large for their norm, the gradient of 'one/kernel' most"
     )
