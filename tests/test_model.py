@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import os
 
 import numpy as np
 import pytest
@@ -9,11 +10,20 @@ from networks_to_test import build_network, randomized
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from analysis.benchmarks.baselines.keras_fit import keras_network
-from core import build, layers, model
+from core import architecture, build, layers, model
+from core.data import augmentation
 from core.data.batches import standardize
-from core.layers import BatchNormalization, Convolution, Dropout, ReLU
+from core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten, MaxPooling, ReLU
 from core.losses import softmax_cross_entropy
+from core.optimizers import SGD, Adam
 from core.settings.recipes import RECIPES
+from core.settings.settings import Settings
+from core.speed import augmentation as fast_augmentation
+from core.speed import kernels
+from core.speed.convolution import FastConvolution
+from core.speed.measured_kernels import MeasuredChoice
+from core.speed.micro_batches import MicroBatchedCNN
+from core.speed.muon import Muon
 from core.speed.scale import Scale
 
 NETWORKS = [*model.NETWORKS, "speed64"]
@@ -96,6 +106,33 @@ def test_the_table_of_classic_by_hand():
     }
 
 
+def test_the_summary_as_it_is_printed():
+    assert build_network("debug").summary().splitlines() == [
+        "layer    output   parameters     MACs  field",
+        "--------------------------------------------",
+        "image    32x32x3                           1",
+        "conv1    32x32x8         224  221,184      3",
+        "norm1    32x32x8          16        0      3",
+        "relu1    32x32x8           0        0      3",
+        "pool1    8x8x8             0        0      6",
+        "flatten  512               0        0     32",
+        "dropout  512               0        0     32",
+        "dense1   10            5,130    5,120     32",
+        "--------------------------------------------",
+        "debug                  5,370  226,304",
+    ]
+
+
+def test_the_parameters_of_modern_by_hand():
+    """Convolutions of nine weights a pair of channels without bias, gamma and beta of 864 channels, ten outputs."""
+    cnn = build_network("modern")
+    pairs = 3 * 32 + 32 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 256 * 256
+    assert cnn.parameter_count == 9 * pairs + 2 * (32 + 64 + 128 + 128 + 256 + 256) + 256 * 10 + 10
+    blocks = ("conv1 pool1 norm1 relu1", "conv2 pool2 norm2 relu2", "conv3 norm3 relu3", "conv4 pool4 norm4 relu4",
+              "conv5 norm5 relu5", "conv6 norm6 relu6", "pool6 flatten dense")  # fmt: skip
+    assert " ".join(layer.name for layer in cnn.layers) == " ".join(blocks)
+
+
 @every_network
 def test_the_table_is_what_the_layers_really_do(network):
     cnn = build_network(network)
@@ -163,6 +200,15 @@ def test_a_network_is_built_from_its_seed(network):
     assert kernels
     for name in kernels:
         assert np.any(one.named_variables[name].numpy() != other.named_variables[name].numpy())
+
+
+@pytest.mark.parametrize("network", model.NETWORKS)
+def test_without_a_seed_it_is_seed_0(network):
+    one, other = (model.CNN("net", make) for make in (model.NETWORKS[network](), model.NETWORKS[network](seed=0)))
+    for a, b in zip(one.parameters, other.parameters):
+        np.testing.assert_array_equal(a, b)
+    masks = [[layer.key.numpy().tolist() for layer in cnn.layers if isinstance(layer, Dropout)] for cnn in (one, other)]
+    assert masks[0] == masks[1]
 
 
 def test_adding_a_layer_does_not_change_the_others():
@@ -266,3 +312,131 @@ def test_outputs_are_the_call_layer_by_layer(network, training):
     np.testing.assert_array_equal(pairs[-1][1], cnn(*given))
     for (_, y), (layer, shape) in zip(pairs, cnn.shapes()):
         assert tuple(y.shape[1:]) == layer.output_shape(shape)
+
+
+# From the settings (core/build.py).
+
+
+def test_a_batch_in_parts_or_whole():
+    assert type(build_network("modern", micro_batches=1)) is model.CNN
+    cnn = build_network("modern", micro_batches=2)
+    assert type(cnn) is MicroBatchedCNN and cnn.micro_batches == 2
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "computed"),
+    [
+        ("float32", tf.float32, tf.float32),
+        ("bfloat16", tf.float32, tf.bfloat16),
+        ("bfloat16", tf.float64, tf.float64),  # a gradient check stays one
+        ("float32", tf.float64, tf.float64),
+    ],
+)
+def test_the_dtype_of_the_arithmetic(precision, dtype, computed):
+    assert build_network("debug", dtype, precision=precision).compute_dtype == computed
+
+
+def small_network(outputs=model.CLASSES, flattened=192) -> list:
+    """[convolution, 4x4 pooling, flatten, dense]: 3 channels become 3, 32x32 become 8x8."""
+    return [
+        Convolution("a", 3, 3), MaxPooling("b", 4), Flatten("c"), Dense("d", flattened, outputs, seed=5),
+    ]  # fmt: skip
+
+
+def test_the_network_of_a_run_is_the_one_it_was_begun_with():
+    settings = dataclasses.replace(RECIPES["classic"], kernels="textbook", micro_batches=1, seed=5)
+    described = architecture.description(small_network())
+    stored = build.build_network(settings, stored={"architecture": described})
+    assert stored.architecture == described and [layer.name for layer in stored.layers] == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(stored.named_variables["d/kernel"], small_network()[-1].kernel)
+    for config in (None, {}, {"kernels": {}}):  # an old run did not write its architecture down
+        assert len(build.build_network(settings, stored=config).layers) == len(model.classic())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sentence"),
+    [
+        ({"flattened": 192 * 4}, r"^layer 'd': expected input \[N,768\] \(in_features=768\), found \[1, 192\]; "),
+        ({"outputs": 9}, r"^network 'classic': expected 10 logits, found shape \[9\] after the last layer 'd'$"),
+    ],
+)
+def test_a_network_that_cannot_classify_is_refused_before_the_first_step(sizes, sentence):
+    described = architecture.description(small_network(**sizes))
+    with pytest.raises(ValueError, match=sentence):
+        build.build_network(RECIPES["classic"], stored={"architecture": described})
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"), [("textbook", augmentation), ("fast", fast_augmentation), ("auto", fast_augmentation)]
+)
+def test_which_functions_flip_and_crop(given, kind, small_data):
+    settings = dataclasses.replace(RECIPES["debug"], kernels=given)
+    assert build.build_batches(small_data, settings).augmentation is kind
+
+
+def test_how_the_kernels_are_chosen():
+    """None for the textbook; as the run did before; by measurement; by rule."""
+    settings = dataclasses.replace(RECIPES["classic"], kernels="textbook")
+    assert build.chosen_kernels(settings, None) is build.chosen_kernels(settings, {"kernels": {"conv1": "x"}}) is None
+    for stored in (None, {}, {"architecture": []}):
+        assert build.chosen_kernels(dataclasses.replace(settings, kernels="fast"), stored) is kernels.by_rule
+        measured = build.chosen_kernels(dataclasses.replace(settings, kernels="auto"), stored)
+        assert isinstance(measured, MeasuredChoice)
+    for kernels_setting in ("fast", "auto"):
+        as_before = build.chosen_kernels(
+            dataclasses.replace(settings, kernels=kernels_setting), {"kernels": {"conv1": kernels.EDGE_SKIPPED}}
+        )
+        for name, what in (("conv1", kernels.EDGE_SKIPPED), ("conv2", kernels.TEXTBOOK)):
+            candidates = {kernels.TEXTBOOK: Convolution(name, 3, 3)}
+            assert as_before(candidates, model.IMAGE_SHAPE, tf.float32) == what
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "micro_batches", "images"),
+    [(100, 1, 100), (100, 4, 25), (100, 3, 34), (100, 0, 100)],
+)
+def test_the_kernels_are_measured_with_as_many_images_and_threads_as_a_step_has(batch_size, micro_batches, images):
+    for threads, measured_with in ((3, 3), (0, os.cpu_count())):
+        settings = dataclasses.replace(
+            RECIPES["classic"], kernels="auto", batch_size=batch_size, micro_batches=micro_batches, threads=threads
+        )
+        choice = build.chosen_kernels(settings, None)
+        assert (choice.images, choice.threads) == (images, measured_with)
+
+
+def test_what_was_replaced_and_measured_is_kept_with_the_network(monkeypatch):
+    def choice(images, threads):
+        def choose(candidates, shape, dtype):
+            return kernels.FAST_GRADIENT if candidates[kernels.TEXTBOOK].name == "conv2" else kernels.TEXTBOOK
+
+        choose.milliseconds = {"conv2": {"textbook": 2.0}}
+        return choose
+
+    monkeypatch.setattr(build, "MeasuredChoice", choice)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    cnn = build_network("classic", kernels="auto", precision="bfloat16")
+    assert cnn.replaced == {"conv2": kernels.FAST_GRADIENT}
+    assert cnn.kernel_milliseconds == {"conv2": {"textbook": 2.0}}
+    assert [layer.name for layer in cnn.layers if isinstance(layer, FastConvolution)] == ["conv2"]
+    textbook = build_network("classic", precision="bfloat16")
+    assert (textbook.replaced, textbook.kernel_milliseconds) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "expected"),
+    [
+        ({"momentum": 0.7, "weight_decay": 0.2}, SGD, {"momentum": 0.7, "weight_decay": 0.2}),
+        ({"optimizer": "adam", "weight_decay": 0.0}, Adam, {"weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999}),
+        ({"optimizer": "adamw", "weight_decay": 0.3}, Adam, {"weight_decay": 0.3}),
+        (
+            {"optimizer": "muon", "muon_rate": 0.1, "learning_rate": 0.5, "momentum": 0.7, "weight_decay": 0.2},
+            Muon,
+            {"rate_ratio": 0.2, "momentum": 0.7, "weight_decay": 0.2},
+        ),
+    ],
+)
+def test_the_optimizer_is_the_one_that_the_settings_name(settings, kind, expected):
+    parameters = [tf.Variable([1.0])]
+    optimizer = build.build_optimizer(dataclasses.replace(Settings(), **settings), parameters)
+    assert type(optimizer) is kind and optimizer.parameters[0] is parameters[0]
+    assert {name: getattr(optimizer, name) for name in expected} == pytest.approx(expected)

@@ -4,18 +4,15 @@ The numbers below (rate, momentum, betas) are sums of few powers of two: Keras k
 float32, and only such numbers are the same in both precisions.
 """
 
-from dataclasses import replace
+import inspect
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from gradients import normal
 
-from core import build
 from core.optimizers import SGD, Adam, adam_update, sgd_update
 from core.settings.command_line import parse
-from core.settings.settings import Settings
-from core.speed.muon import Muon
 
 RATE, MOMENTUM, BETA1, BETA2, DECAY = 2.0**-6, 0.875, 0.875, 1 - 2.0**-10, 2.0**-5
 EPSILON = 1e-12  # Keras adds it before the correction of the bias, the paper and we after: too small to matter
@@ -181,6 +178,8 @@ def test_every_weight_has_state_of_its_own(make):
         assert [v.shape for v in variables] == [w.shape for w in optimizer.parameters], kind
     everything = [v for variables in optimizer.state().values() for v in variables]
     assert len({id(v) for v in everything}) == len(everything)
+    assert {id(v) for v in optimizer.trainable_variables} == {id(w) for w in optimizer.parameters}
+    assert optimizer.name == make.__name__.lower()
 
     zeros = [tf.zeros_like(w) for w in optimizer.parameters]
     optimizer.updates([zeros[0], tf.ones_like(zeros[1]), zeros[2]], RATE, tf.constant(1))
@@ -220,19 +219,19 @@ def test_line_by_line_equals_compiled(make):
     assert traced.experimental_get_tracing_count() == 1, "the step must not be frozen into the graph"
 
 
-@pytest.mark.parametrize(
-    ("settings", "kind", "expected"),
-    [
-        ({"momentum": 0.7, "weight_decay": 0.2}, SGD, {"momentum": 0.7, "weight_decay": 0.2}),
-        ({"optimizer": "adam", "weight_decay": 0.0}, Adam, {"weight_decay": 0.0, "beta1": 0.9, "beta2": 0.999}),
-        ({"optimizer": "adamw", "weight_decay": 0.3}, Adam, {"weight_decay": 0.3}),
-        ({"optimizer": "muon", "muon_rate": 0.1, "learning_rate": 0.5}, Muon, {"rate_ratio": 0.2}),
-    ],
-)
-def test_the_optimizer_is_the_one_that_the_settings_name(settings, kind, expected):
-    optimizer = build.build_optimizer(replace(Settings(), **settings), weights())
-    assert type(optimizer) is kind
-    assert {name: getattr(optimizer, name) for name in expected} == pytest.approx(expected)
+# What an optimizer is built with where its call does not say.
+DEFAULTS = {
+    SGD: {"momentum": 0.9, "weight_decay": 0.0},
+    Adam: {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7, "weight_decay": 0.0},
+    sgd_update: {},
+    adam_update: {},
+}
+
+
+@pytest.mark.parametrize("call", DEFAULTS)
+def test_the_defaults_of_an_optimizer_and_of_its_formula(call):
+    parameters = inspect.signature(call).parameters.values()
+    assert {p.name: p.default for p in parameters if p.default is not p.empty} == DEFAULTS[call]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.schedules import warmup_then_decay
+from core.schedules import from_settings, warmup_then_decay
+from core.settings.settings import Settings
 
 totals, fractions = st.integers(1, 5_000), st.floats(0, 0.99)
 
@@ -30,6 +31,13 @@ def test_without_warm_up_the_first_step_is_the_largest():
 
 def test_a_run_of_one_step_takes_it_at_the_peak():
     np.testing.assert_allclose(rates(1, 0.3, 0.5, 0.0), [0.3], rtol=1e-6)
+
+
+def test_the_schedule_is_the_one_that_the_settings_name():
+    """Five steps, the first two up to 3; then down by a quarter of what lies above a half of it."""
+    schedule = from_settings(Settings(learning_rate=3.0, warmup=0.4, final_rate=0.5), total_steps=5)
+    rates = [float(schedule(tf.constant(step))) for step in range(1, 6)]
+    np.testing.assert_allclose(rates, [1.5, 3.0, 2.625, 2.25, 1.875], rtol=1e-6)
 
 
 @given(totals, st.floats(1e-6, 10), fractions, st.floats(0, 1))

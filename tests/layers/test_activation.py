@@ -102,6 +102,7 @@ def test_the_words_of_the_setting():
     for word, kind in ACTIVATIONS.items():
         [layer] = activation_layers(word, "name")
         assert type(layer) is kind and layer.name == "name"
+        assert layer.is_activation, "its units are counted as dead or alive"
     assert activation_layers("none", "name") == []
 
 

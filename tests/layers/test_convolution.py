@@ -112,6 +112,10 @@ def test_weights_start_with_the_standard_deviation_of_he(gain, std):
     np.testing.assert_array_equal(layer.bias, np.zeros(128))
 
 
+def test_without_a_seed_the_weights_are_those_of_seed_0():
+    np.testing.assert_array_equal(Convolution("conv", 3, 8).kernel, Convolution("conv", 3, 8, seed=0).kernel)
+
+
 def test_relu_after_he_keeps_the_size_of_the_signal():
     """What the factor sqrt 2 is for: ReLU halves the mean square, and four layers later it is still about 1."""
     x = tf.constant(normal(4, 16, 16, 64))

@@ -83,6 +83,10 @@ def test_weights_start_with_the_standard_deviation_of_he(gain):
     np.testing.assert_array_equal(layer.bias, np.zeros(128))
 
 
+def test_without_a_seed_the_weights_are_those_of_seed_0():
+    np.testing.assert_array_equal(Dense("dense", 6, 4).kernel, Dense("dense", 6, 4, seed=0).kernel)
+
+
 @pytest.mark.parametrize("shape", [(2, 7), (2, 4, 4, 6)])
 def test_a_wrong_input_is_named_with_the_way_out(shape):
     with pytest.raises(ValueError, match=rf"layer 'out'.*\[N,6\] \(in_features=6\).*in_features={shape[-1]}"):

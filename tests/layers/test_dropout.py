@@ -77,6 +77,10 @@ def test_the_mask_is_a_function_of_seed_name_and_step():
         assert abs((reference == other).mean() - 0.5) < 0.03, f"another {what} must draw an unrelated mask"
 
 
+def test_without_a_seed_the_masks_are_those_of_seed_0():
+    np.testing.assert_array_equal(mask(Dropout("dropout", 0.5), step=3), mask(Dropout("dropout", 0.5, seed=0), step=3))
+
+
 def test_the_mask_of_one_layer_is_new_at_every_step_inside_one_graph():
     layer = Dropout("dropout", 0.5)
     traced = tf.function(lambda step: layer(ONES, training=True, step=step), [tf.TensorSpec([], tf.int32)])

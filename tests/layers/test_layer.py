@@ -23,7 +23,7 @@ from core.layers import (
     Sigmoid,
     Softmax,
 )
-from core.layers.layer import window_positions
+from core.layers.layer import check_window, check_window_fits, window_positions
 from core.speed.scale import Scale
 from core.speed.whitening import Whitening
 
@@ -180,6 +180,75 @@ def test_a_layer_that_computes_nothing_says_so():
 
     with pytest.raises(TypeError, match=r"Unfinished.*__call__"):
         Unfinished("it")(tf.zeros([1, 2]), training=True)
+    assert (Unfinished("it").flops((3, 4)), Unfinished("it").macs((3, 4))) == (0, 0)
+    assert Unfinished("it").output_shape((3, 4)) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rank", "wanted"),
+    [
+        ((2, 5, 3, 4), 4, "[N,H,W,3]"),  # the rank is right, the channels are not
+        ((2, 3), 4, "[N,H,W,3]"),  # the other way round
+        ((2, 4), 2, "[N,3]"),
+        ((2, 5, 3), 2, "[N,3]"),
+    ],
+)
+def test_an_input_of_another_rank_or_number_of_channels_is_refused_in_one_sentence(shape, rank, wanted):
+    with pytest.raises(ValueError) as refused:
+        ReLU("it").check_channels(tf.zeros(shape), rank, channels=3, meaning="channels")
+    assert str(refused.value) == (
+        f"layer 'it': expected input {wanted} (channels=3), found {list(shape)}; give 'it' channels={shape[-1]}, or "
+        "change the layer before it"
+    )
+
+
+@pytest.mark.parametrize(("shape", "rank"), [((2, 5, 4, 3), 4), ((2, 3), 2)])
+def test_an_input_of_the_right_rank_and_number_of_channels_passes(shape, rank):
+    ReLU("it").check_channels(tf.zeros(shape), rank, channels=3, meaning="channels")
+
+
+WRONG_SIZES = "layer 'it': kernel size {} and stride {} must be at least 1"
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "stride", "padding", "sentence"),
+    [
+        (1, 1, "SAME", None),
+        (1, 1, "VALID", None),
+        (0, 1, "SAME", WRONG_SIZES.format(0, 1)),
+        (1, 0, "SAME", WRONG_SIZES.format(1, 0)),
+        (3, 2, "FULL", "layer 'it': padding is 'SAME' or 'VALID', found 'FULL'"),
+    ],
+)
+def test_a_window_is_at_least_1_in_size_and_stride(kernel_size, stride, padding, sentence):
+    if sentence is None:
+        check_window("it", kernel_size, stride, padding)
+        return
+    with pytest.raises(ValueError) as refused:
+        check_window("it", kernel_size, stride, padding)
+    assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "padding", "fits"),
+    [
+        (3, 3, "VALID", True),  # exactly
+        (2, 9, "VALID", False),
+        (9, 2, "VALID", False),
+        (2, 2, "SAME", True),  # zeros are put around it
+    ],
+)
+def test_a_window_of_three_fits_into_three_rows_and_columns(rows, columns, padding, fits):
+    x = tf.zeros([1, rows, columns, 8])
+    if fits:
+        check_window_fits("it", x, 3, padding)
+        return
+    with pytest.raises(ValueError) as refused:
+        check_window_fits("it", x, 3, padding)
+    assert str(refused.value) == (
+        f"layer 'it': a 3x3 window does not fit into {rows}x{columns}; use a smaller one, padding='SAME', or pool "
+        "less before it"
+    )
 
 
 @pytest.mark.parametrize(

@@ -70,11 +70,11 @@ def test_equals_keras_and_the_formula(shape, training):
 def test_by_hand():
     # mean 4, variance (9+1+1+9)/4 = 5, unbiased 20/3
     x = tf.reshape(tf.constant([1, 3, 5, 7], tf.float64), [4, 1, 1, 1])
-    layer = BatchNormalization("norm", 1, momentum=0.9, epsilon=4.0, dtype=tf.float64)  # sqrt(5 + 4) = 3
+    layer = BatchNormalization("norm", 1, epsilon=4.0, dtype=tf.float64)  # sqrt(5 + 4) = 3
     layer.gamma.assign([6.0])
     layer.beta.assign([10.0])
     np.testing.assert_allclose(tf.reshape(layer(x, training=True), [-1]), [4, 8, 12, 16], rtol=1e-12)
-    np.testing.assert_allclose(layer.moving_mean, [0.4])  # 0.9 * 0 + 0.1 * 4
+    np.testing.assert_allclose(layer.moving_mean, [0.4])  # the momentum that is not given is 0.9: 0.9 * 0 + 0.1 * 4
     np.testing.assert_allclose(layer.moving_variance, [0.9 + 0.1 * 20 / 3])
 
 
@@ -90,6 +90,13 @@ def test_a_large_mean_loses_no_digit_of_the_variance():
     x = (10_000 + normal(8, 8, 8, 2)).astype(np.float32)
     _, variance = batch_moments(tf.constant(x))
     np.testing.assert_allclose(variance, x.astype(np.float64).var(axis=(0, 1, 2)), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("x", "variance"), [([1, 3], 2.0), ([7], 0.0)])
+def test_the_unbiased_variance_of_two_numbers_is_twice_the_other_and_that_of_one_is_no_division_by_zero(x, variance):
+    layer = BatchNormalization("norm", 1, momentum=0.75, dtype=tf.float64)
+    layer(tf.constant(x, tf.float64)[:, None, None, None], training=True)
+    np.testing.assert_allclose(layer.moving_variance, [0.75 + 0.25 * variance])
 
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
@@ -125,7 +132,7 @@ def test_initial_values():
 
 
 def test_work_by_hand():
-    assert BatchNormalization("norm", 32).flops((16, 16, 32)) == 3 * 8192
+    assert BatchNormalization("norm", 32).flops((16, 8, 32)) == 3 * 4096
     assert BatchNormalization("norm", 32).parameter_count == 64
 
 

@@ -159,23 +159,6 @@ def test_packing_loses_nothing():
     assert workers.unpacked(workers.packed(contents)) == contents
 
 
-def test_messages_of_one_process_come_back():
-    with replicas.placed_on(2, "/CPU:0"):
-        assert replicas.exchanged(b"hello\0") == [b"hello\0"] * 2
-        assert replicas.from_first(b"seven b") == b"seven b"
-        assert replicas.exchanged(b"") == [b"", b""] and replicas.from_first(b"") == b""
-        assert replicas.in_all() == 2
-
-
-def test_replicas_that_differ_are_measured():
-    with replicas.placed_on(2, "/CPU:0"):
-        variables = [tf.Variable([1.0, 2.0]), tf.Variable([3, 4])]
-        measure = replicas.on_every_replica(replicas.disagreement, variables)
-        assert float(measure()) == 0
-        variables[0].values[1].assign([1.0, 2.5])
-        assert float(measure()) == 0.5
-
-
 WAITING = """
 import os, subprocess, sys, time
 subprocess.Popen([sys.executable, "-m", "core.run.watchdog", str(os.getpid()), "1", *sys.argv[1:]])

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from speed.same_function import assert_same_function
 
 from core.layers import Convolution, MaxPooling
+from core.speed import convolution
 from core.speed.convolution import FastConvolution, convolve_with_fast_gradient, kernel_gradient
-from core.speed.kernels import converted
+from core.speed.kernels import by_rule, converted
 
 PADDINGS = ["SAME", "VALID"]
 
@@ -58,6 +59,41 @@ def test_with_a_2x2_pooling_behind_it_the_last_row_and_column_are_not_needed(siz
 def test_every_entry_of_every_gradient_of_the_layer(skip_edge):
     _, fast = pair(2, 3, skip_edge=skip_edge, fast_gradient=True)
     assert_layer_gradients(fast, normal(2, 5, 3, 2))
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_the_work_that_is_counted_is_that_of_the_textbook_layer(use_bias):
+    """An edge that is skipped saves time, not operations of the network."""
+    textbook, fast = pair(2, 5, 3, skip_edge=True, use_bias=use_bias)
+    macs = 7 * 9 * 5 * (3 * 3 * 2)
+    assert fast.macs((7, 9, 2)) == textbook.macs((7, 9, 2)) == macs
+    assert fast.flops((7, 9, 2)) == textbook.flops((7, 9, 2)) == 2 * macs + use_bias * 7 * 9 * 5
+
+
+def test_unless_told_otherwise_it_skips_nothing():
+    fast = FastConvolution("conv", 2, 5)
+    assert (fast.skip_edge, fast.fast_gradient) == (False, False)
+    assert fast(tf.zeros([1, 7, 9, 2]), training=True).shape == (1, *fast.output_shape((7, 9, 2))) == (1, 7, 9, 5)
+
+
+@pytest.mark.parametrize("fast_gradient", [False, True])
+def test_the_kernel_gradient_of_this_file_is_used_only_where_it_is_asked_for(fast_gradient, monkeypatch):
+    monkeypatch.setattr(convolution, "kernel_gradient", lambda x, dy, *rest: tf.fill([3, 3, 2, 5], x[0, 0, 0, 0] * 7))
+    _, fast = pair(2, 5, use_bias=False, fast_gradient=fast_gradient)
+    with tf.GradientTape() as tape:
+        y = fast(tf.ones([2, 7, 9, 2], tf.float64), training=True)
+    assert (tape.gradient(y, fast.kernel).numpy() == 7).all() == fast_gradient
+
+
+def test_the_sizes_for_which_it_pays_by_rule():
+    """The kernel gradient for what is computed of up to 8x8, without the edge an output of up to 16x16."""
+    textbook, without_edge = pair(2, 5, 3, skip_edge=True)
+    edge, gradient = "edge skipped", "kernel gradient as a convolution"
+    either = {"": textbook, gradient: textbook}
+    assert [by_rule(either, (size, size, 2), tf.bfloat16) for size in (8, 9)] == [gradient, ""]
+    either[edge] = without_edge
+    chosen = [by_rule(either, (size, size, 2), tf.bfloat16) for size in (9, 10, 16, 17)]
+    assert chosen == [f"{edge}, {gradient}", edge, edge, ""]
 
 
 @pytest.mark.parametrize("padding", PADDINGS)

@@ -102,6 +102,9 @@ def test_the_kernel_gradient_is_replaced_only_where_it_pays(processor, size, opt
         (9, 9, {}, {"stride": 1}, False),
         (9, 9, {}, {"padding": "SAME"}, False),
         (9, 9, {"kernel_size": 2}, {}, False),
+        (9, 9, {"kernel_size": 5}, {}, True),
+        (9, 9, {"kernel_size": 6}, {}, False),
+        (9, 9, {"kernel_size": 7}, {}, True),
         (9, 9, {"padding": "VALID"}, {}, False),
     ],
 )
@@ -110,6 +113,20 @@ def test_the_edge_is_skipped_only_where_the_pooling_drops_it(processor, rows, co
     textbook_shape = layers[1].output_shape(layers[0].output_shape((rows, columns, 2)))
     assert bool(kernels.replace_layers(layers, (rows, columns, 2), tf.float32)) == replaced
     assert layers[1].output_shape(layers[0].output_shape((rows, columns, 2))) == textbook_shape
+
+
+def test_a_choice_is_asked_for_only_where_there_is_one(processor):
+    """What is measured for a choice costs the start of a run."""
+    asked = []
+
+    def choose(candidates, shape, dtype):
+        asked.append((candidates[""].name, shape, dtype, set(candidates)))
+        return GRADIENT
+
+    layers = [Convolution("conv1", 2, 2), MaxPooling("pool1"), Convolution("conv2", 2, 2, stride=2)]
+    assert kernels.replace_layers(list(layers), (8, 8, 2), tf.float32, choose) == {} and not asked
+    assert kernels.replace_layers(layers, (8, 8, 2), tf.bfloat16, choose) == {"conv1": GRADIENT}
+    assert asked == [("conv1", (8, 8, 2), tf.bfloat16, {"", GRADIENT})]
 
 
 @pytest.mark.parametrize("network", NETWORKS)

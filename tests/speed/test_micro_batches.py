@@ -10,7 +10,7 @@ from networks_to_test import build_network, logits_and_gradients, randomized
 from runner import assert_same_run, train_here
 
 import train_loop
-from core import layers, model
+from core import layers, model, replicas
 from core.data import batches
 from core.data.batches import standardize
 from core.measure import evaluation, probes
@@ -90,6 +90,33 @@ def test_batch_norms_averages_move_as_far_as_one_batch_moves_them(network, micro
         np.testing.assert_allclose(from_one - from_zero, momentum, rtol=1e-9)
 
 
+def test_on_two_devices_batch_norms_averages_are_those_of_one():
+    """Each device takes two of the four micro-batches; in evaluation they only read the averages."""
+    x = tf.constant(1 + normal(8, 4, 4, 3), tf.float32)
+
+    def build() -> MicroBatchedCNN:
+        network = [layers.BatchNormalization("norm", 3, momentum=0.8), layers.Flatten("flatten")]
+        return MicroBatchedCNN("net", network, tf.float32, 4)
+
+    alone = build()
+    expected = alone(x, training=True, step=STEP)
+    with replicas.placed_on(2, "/CPU:0"):
+        of_both = build()
+        strategy = tf.distribute.get_strategy()
+
+        def on_each(training):
+            return strategy.run(lambda: of_both(replicas.my_rows(x), training, STEP))
+
+        for training in (True, False):
+            y = tf.function(lambda training=training: on_each(training), autograph=False)()
+            if training:
+                found = tf.concat(strategy.experimental_local_results(y), axis=0)
+                np.testing.assert_allclose(found, expected, rtol=1e-5)
+            for one, both in zip(alone.statistics, of_both.statistics):
+                for average in strategy.experimental_local_results(both):
+                    np.testing.assert_allclose(average, one, rtol=1e-5)
+
+
 @pytest.mark.parametrize("network", ["classic", "modern"])
 @pytest.mark.parametrize("training", [True, False])
 def test_outputs_are_those_of_the_call(network, training):
@@ -162,7 +189,8 @@ def test_parts_come_first_to_last_and_none_is_lost():
         known, at_run_time = split(x, count, parts), split(x, tf.constant(count), parts)
         assert [len(part) for part in known] == sizes and [len(part) for part in at_run_time] == filled
         np.testing.assert_array_equal(tf.concat(known, axis=0), x)
-        np.testing.assert_array_equal(tf.concat(at_run_time, axis=0)[:count], x)
+        joined = tf.concat(at_run_time, axis=0)
+        np.testing.assert_array_equal(joined, [*x, *[count - 1] * (len(joined) - count)])
 
 
 def test_dropout_before_flatten_is_refused():

@@ -32,6 +32,18 @@ def test_orthogonalized_keeps_weak_directions_weak():
     assert made[5] < 0.1 and made[6] < 0.01
 
 
+def test_the_defaults():
+    muon = Muon([tf.Variable(normal(3, 3, 4, 6))])
+    assert (muon.momentum, muon.weight_decay, muon.rate_ratio) == (0.6, 0.0, 1.0)
+
+
+def test_a_gradient_of_zero_has_no_direction():
+    """Of a layer behind which every unit is dead: its filters are scaled, and nothing becomes NaN."""
+    muon = Muon([tf.Variable(2 * tf.ones([1, 1, 1, 4]))])
+    [d] = muon.updates([tf.zeros([1, 1, 1, 4])], 0.5, tf.constant(1))
+    np.testing.assert_allclose(d, -tf.ones([1, 1, 1, 4]), rtol=1e-6)  # |w| from 4 to sqrt(4)
+
+
 def test_muon_by_its_formula():
     """Convolutions, without decay: norm sqrt(Cout), then an orthogonalized direction. Everything else: SGD."""
     parameters = [tf.Variable(normal(3, 3, 4, 6)), tf.Variable(normal(5, 2)), tf.Variable(normal(6))]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core import build
-from core.layers import GELU, Convolution, MaxPooling, ReLU
+from core.layers import GELU, BatchNormalization, Convolution, MaxPooling, ReLU
 from core.settings.recipes import RECIPES
 from core.settings.settings import SPEED_NETWORKS
 from core.speed.networks import WIDTHS
@@ -33,6 +33,31 @@ def test_airbench94_is_the_network_of_the_records():
     assert round(sum(layer.macs(shape) for layer, shape in network.shapes()) / 1e6, 2) == 118.15
 
 
+@pytest.mark.parametrize(("network", "widths"), [("speed64", (32, 64, 64)), ("speed192", (32, 192, 192))])
+def test_the_parameters_of_the_narrower_ones_by_hand(network, widths):
+    """3x3 convolutions and the dense layer without bias, a beta a channel; the filters of the first layer are fixed."""
+    pairs, channels = 0, 24
+    for width in widths:
+        pairs, channels = pairs + channels * width + width * width, width
+    assert built("fast", network=network).parameter_count == 9 * pairs + 2 * sum(widths) + 10 * channels
+
+
+def test_what_the_records_begin_with():
+    """Weights as large as those of U(-1/sqrt(n), 1/sqrt(n)), logits divided by 9, a momentum of 0.6 in batch norm."""
+    network = built("fast")
+    assert len(network.layers) == 27 and network.layers[-1].factor == pytest.approx(1 / 9)
+    assert " ".join(layer.name for layer in network.layers[:10]) == (
+        "whitening act0 conv1a pool1a norm1a act1a conv1b norm1b act1b conv2a"
+    )
+    assert {layer.momentum for layer in network.layers if isinstance(layer, BatchNormalization)} == {0.6}
+    for name in ("conv2b", "dense"):
+        kernel = network.named_variables[f"{name}/kernel"].numpy()
+        inputs = np.prod(kernel.shape[:-1])
+        uniform = np.random.default_rng(0).uniform(-1, 1, 100_000) / np.sqrt(inputs)
+        assert kernel.std() == pytest.approx(uniform.std(), rel=4 / np.sqrt(2 * kernel.size))
+        assert next(layer for layer in network.layers if layer.name == name).gain == pytest.approx(1 / np.sqrt(3))
+
+
 @pytest.mark.parametrize("network", SPEED_NETWORKS)
 def test_the_speed_networks_differ_in_their_widths_only(network):
     """Three blocks of two convolutions, from 31x31 to 3x3."""
@@ -53,6 +78,7 @@ def test_the_activation_is_a_setting():
 
 
 def test_the_whitening_filters_are_computed_from_the_images_that_are_given(small_data):
+    assert build.WHITENING_IMAGES == 5_000, "as many as in the records"
     one, other = built("minute", images=small_data.train_images), built("minute")
     assert np.abs(one.layers[0].kernel.numpy() - other.layers[0].kernel.numpy()).max() > 0.1
     np.testing.assert_array_equal(one.named_variables["dense/kernel"], other.named_variables["dense/kernel"])

@@ -16,3 +16,4 @@ def test_formula_and_gradient():
 def test_work_and_shape():
     layer = Scale("scale", 2.0)
     assert layer.output_shape((10,)) == (10,) and layer.flops((10,)) == 10 and layer.parameters == []
+    assert (layer.name, layer.factor) == ("scale", 2.0)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from core.data.batches import standardize
-from core.layers import Dense, Flatten
+from core.layers import Dense, Dropout, Flatten
 from core.measure import evaluation
 from core.model import CNN
 from core.speed.test_time_augmentation import mean_logits
@@ -21,8 +21,8 @@ def expected_logits(images: np.ndarray, network) -> tf.Tensor:
 
 
 def test_the_logits_are_the_weighted_mean_over_six_views(small_data):
-    """Through a network that tells left from right."""
-    network = CNN("net", [Flatten("flatten"), Dense("dense", 3072, 10)])
+    """Through a network that tells left from right, and in evaluation: dropout changes nothing."""
+    network = CNN("net", [Flatten("flatten"), Dropout("dropout", 0.5), Dense("dense", 3072, 10)])
     images, labels = small_data.test_images[:5], tf.constant(small_data.test_labels[:5])
     expected = expected_logits(images, network)
     assert not np.allclose(expected, network(standardize(images), training=False), atol=0.01)

@@ -12,6 +12,7 @@ from core.speed.weight_average import WeightAverage
 def test_the_weights_end_at_the_mean_and_are_unchanged_until_then(fraction, counted, compiled):
     w = tf.Variable([1.0, -2.0])
     average = WeightAverage({"w": w}, fraction, 20)
+    assert list(average.trainable_variables) == [w] and average.name == "weight_average"
     update = tf.function(average.update, autograph=False) if compiled else average.update
     positions = []
     for step in range(1, 21):

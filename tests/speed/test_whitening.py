@@ -35,6 +35,8 @@ def test_the_layer_computes_its_filters_and_learns_nothing(images):
     layer = Whitening("whitening", dtype=tf.float64)
     assert layer.parameters == [] and layer.statistics == [layer.kernel] and layer.parameter_count == 0
     assert layer.output_shape((32, 32, 3)) == (31, 31, 24)
+    assert layer.trainable_variables == () and [id(v) for v in layer.variables] == [id(layer.kernel)], "and no bias"
+    assert Whitening("whitening", 1, 3).output_shape((32, 32, 1)) == (30, 30, 18)  # two for each of 3 x 3 pixels
     before = layer.kernel.numpy()
     layer.compute_filters(images)
     assert np.abs(layer.kernel.numpy() - before).max() > 0.1
