@@ -136,7 +136,7 @@ def from_first(message: bytes) -> bytes:
 def as_words(message: bytes, length: int) -> tf.Tensor:
     """The first `length` bytes, filled up with zeros, as int32: what an all-reduce can carry."""
     padded = -(-length // 4) * 4
-    return tf.constant(np.frombuffer(message[:padded].ljust(padded, b"\0"), np.int32))
+    return tf.constant(np.frombuffer(message[:length].ljust(padded, b"\0"), np.int32))
 
 
 def keep_first(values: tf.Tensor) -> tf.Tensor:

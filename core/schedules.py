@@ -26,8 +26,8 @@ def warmup_then_decay(step, total_steps: int, peak: float, warmup: float, final:
     """
     t = tf.cast(step, tf.float32)
     w = max(round(warmup * total_steps), 1)
-    decay_steps = max(total_steps - w + 1, 1)
+    decay_steps = total_steps - w + 1
     rising = t / w
     remaining = (total_steps + 1 - t) / decay_steps  # 1 at step w, 1/decay_steps at the last step
     falling = final + (1 - final) * remaining
-    return peak * tf.minimum(tf.minimum(rising, falling), 1.0)
+    return peak * tf.minimum(rising, falling)

@@ -58,7 +58,9 @@ def with_holdout(data: DataSet, holdout: bool) -> DataSet:
 
 
 def first_images(data: DataSet, count: int) -> DataSet:
-    """The same data with only the first `count` training images; 0: with all of them."""
+    """The same data with only the first `count` training images; 0: with all of them. Raises DataError for more."""
     if not count:
         return data
+    if count > len(data.train_images):  # with `auto` only now is it known which data set it is
+        raise DataError(f"--train-images {count}: more than the {len(data.train_images):,} of {data.name}")
     return dataclasses.replace(data, train_images=data.train_images[:count], train_labels=data.train_labels[:count])

@@ -1,7 +1,5 @@
 """Dropout: in training, each number is set to 0 with probability rate; in evaluation nothing happens."""
 
-import math
-
 import tensorflow as tf
 
 from core import random_streams
@@ -31,7 +29,3 @@ class Dropout(Layer):
         key = random_streams.at_step(self.key, step)
         kept = random_streams.uniform(key, tf.shape(x)) >= self.rate
         return tf.where(kept, x / (1 - self.rate), tf.zeros_like(x))
-
-    def flops(self, input_shape):
-        """None in evaluation mode, for which FLOPs an image are counted."""
-        return 0 * math.prod(input_shape)

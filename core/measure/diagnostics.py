@@ -209,14 +209,15 @@ class Diagnostics:
         """What each kind cost in this process, relative to the `seconds` that its steps took, in words."""
         if not self.intervals:
             return "off"
-        parts = [
-            f"{kind.replace('_', ' ')} {100 * spent / seconds:.1f} % ({self.measurements[kind]} times)"
-            for kind, spent in self.seconds.items()
-            if self.measurements[kind] and seconds
-        ]
-        if not parts:
+        if not seconds:
             return "nothing to compare with: no step was taken"
-        return f"{', '.join(parts)} of the step time, {self.tracing_seconds:.1f} s once; norms are part of the step"
+        parts = [
+            f"{kind.replace('_', ' ')} {100 * spent / seconds:.1f} %"
+            for kind, spent in self.seconds.items()
+            if self.measurements[kind] > 1
+        ]
+        later = f"{', '.join(parts)} of the step time; " if parts else ""
+        return f"{later}the first of each kind {self.tracing_seconds:.1f} s; norms are part of the step"
 
 
 def spec(tensor) -> tf.TensorSpec:

@@ -426,6 +426,9 @@ def test_fewer_training_images_are_the_first_ones(small_data):
     np.testing.assert_array_equal(few.train_labels, small_data.train_labels[:30])
     assert len(few.test_images) == len(small_data.test_images) and few.fingerprint == small_data.fingerprint
     assert loading.first_images(small_data, 0) is small_data
+    assert len(loading.first_images(small_data, 200).train_images) == 200
+    with pytest.raises(loading.DataError, match=r"^--train-images 201: more than the 200 of shapes10$"):
+        loading.first_images(small_data, 201)
 
 
 def test_the_statistics_count_test_images_in_training(small_data):
