@@ -613,9 +613,9 @@ def test_how_a_training_of_two_workers_ends(pretended, capfd, first, second, sai
 
 def test_a_signal_to_the_launcher_is_for_the_workers(pretended):
     """The terminal sends Ctrl-C to all of them; SIGTERM is passed on."""
-    heard = []
+    received = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: heard.append(number))
+        signal.signal(number, lambda number, frame: received.append(number))
 
     def meanwhile():
         if one.asked == 1:
@@ -624,7 +624,7 @@ def test_a_signal_to_the_launcher_is_for_the_workers(pretended):
 
     one, other = Pretended(0, meanwhile=meanwhile), Pretended(0)
     pretended(one, other)
-    assert launch.launch(2, []) == 0 and heard == []
+    assert launch.launch(2, []) == 0 and received == []
     assert one.signals == other.signals == [signal.SIGTERM]
 
 
