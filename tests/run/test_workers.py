@@ -471,6 +471,10 @@ def test_slurm_says_who_they_are(monkeypatch, capsys):
     monkeypatch.setenv("SLURM_STEP_NODELIST", "node1")
     assert launch.main(["--slurm", "--port", "5000"]) == 0
     assert capsys.readouterr().out.strip() == launch.tf_config(["node1:5000", "node1:5001"], 1)
+    for name, value in {"NTASKS": "5", "STEP_NODELIST": "node[1-3]", "STEP_TASKS_PER_NODE": "2(x2),1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    addresses = [f"node{address}" for address in ("1:12345", "1:12346", "2:12345", "2:12346", "3:12345")]
+    assert launch.slurm_config(launch.PORT) == launch.tf_config(addresses, 1)
     monkeypatch.delenv("SLURM_NTASKS")
     with pytest.raises(SystemExit, match="not a task of a Slurm job"):
         launch.main(["--slurm"])
