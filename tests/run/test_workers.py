@@ -316,7 +316,10 @@ def test_a_process_ends_whatever_tensorflow_waits_for():
         "import signal, time; from core.run import workers\n"
         "signal.signal(signal.SIGALRM, signal.SIG_IGN); print('said before'); workers.end_within(1); time.sleep(30)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=PROJECT)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout) == (-signal.SIGALRM, "said before\n")
 
 
