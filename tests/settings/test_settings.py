@@ -77,6 +77,7 @@ def test_settings_that_contradict_each_other(given, sentence):
     [
         {"micro_batches": 8, "batch_size": 8},
         {"devices": 2},
+        {"network": "modern"},
         {"devices": 2, "network": "modern", "micro_batches": 2},
         {"diagnostics": "off"},
         {"diagnostics_budget": 5.0},
