@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from core import devices, machine
-from core.devices import DeviceError, choose, standard_error_hidden
+from core.devices import DeviceError, choose, configure, standard_error_hidden  # before the fixture one_process
 from core.settings.command_line import parse
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -37,6 +37,23 @@ def test_a_tensorflow_that_cannot_be_imported_says_why(tmp_path):
     broken = python(code)
     assert broken.returncode == 1
     assert "libsomething.so: not found" in broken.stderr and "ImportError: broken" in broken.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "shown"),
+    [({}, ""), ({"TF_CPP_MIN_LOG_LEVEL": "1"}, ""), ({"TF_CPP_MIN_LOG_LEVEL": "0"}, "a log line\n")],
+    ids=str,
+)
+def test_log_lines_of_the_import_are_shown_to_who_asks_for_them(tmp_path, environment, shown):
+    """And a level that was set stays as it is."""
+    (tmp_path / "tensorflow.py").write_text("import os\nos.write(2, b'a log line\\n')\n")
+    code = (
+        f"import os, sys; sys.path.insert(0, {str(tmp_path)!r}); from core.devices import import_tensorflow as f\n"
+        "print(f().__name__, f() is sys.modules['tensorflow'], os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    )
+    started = python(code, **environment)
+    assert (started.stdout.split()[:2], started.stderr) == (["tensorflow", "True"], shown)
+    assert started.stdout.split()[2] == environment.get("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def test_what_is_written_meanwhile_is_hidden_and_the_terminal_comes_back(capfd):
@@ -130,13 +147,44 @@ def test_a_run_is_deterministic_and_its_micro_batches_divide_the_threads():
     """(threads, micro-batches) -> threads of one operation, operations at once."""
     code = (
         "from core import devices; tf = devices.import_tensorflow(); t = tf.config.threading\n"
-        "for given in ((1, 1), (4, 1), (4, 2), (1, 2), (5, 2)):\n"
+        "for given in ((1, 1), (4, 1), (4, 2), (1, 2), (5, 2), (6,)):\n"
         "    devices.configure(*given)\n"
         "    print(*given, t.get_intra_op_parallelism_threads(), t.get_inter_op_parallelism_threads())\n"
         "from tensorflow.python.framework import config\n"
-        "print(tf.config.get_soft_device_placement(), config.is_op_determinism_enabled())"
+        "print(tf.config.get_soft_device_placement(), config.is_op_determinism_enabled())\n"
+        "print(len(tf.config.list_logical_devices('CPU')))"
     )
-    assert python(code).stdout.splitlines() == ["1 1 1 1", "4 1 4 4", "4 2 2 4", "1 2 1 1", "5 2 2 5", "True True"]
+    threads = ["1 1 1 1", "4 1 4 4", "4 2 2 4", "1 2 1 1", "5 2 2 5", "6 6 6"]
+    assert python(code).stdout.splitlines() == [*threads, "True True", "1"]
+
+
+def test_every_gpu_gives_only_the_memory_that_is_needed(monkeypatch):
+    """So that two runs fit on one; and the threads are all that there are when no number is named."""
+    set_to, config = [], tf.config
+    monkeypatch.setattr(config, "list_physical_devices", lambda kind: ["0", "1"] if kind == "GPU" else ["the CPU"])
+    monkeypatch.setattr(config, "get_logical_device_configuration", lambda processor: None)
+    monkeypatch.setattr(config.experimental, "set_memory_growth", lambda gpu, growth: set_to.append((gpu, growth)))
+    for kind in ("inter", "intra"):
+        function = f"set_{kind}_op_parallelism_threads"
+        monkeypatch.setattr(config.threading, function, lambda number, kind=kind: set_to.append((kind, number)))
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    configure(0, micro_batches=2)
+    assert set_to == [("inter", 0), ("intra", 3), ("0", True), ("1", True)]
+
+
+@pytest.mark.parametrize(
+    ("args", "kernels"),
+    [
+        ([], "auto"),
+        (["--eager"], "textbook"),
+        (["--kernels", "fast"], "fast"),
+        (["--kernels", "fast", "--eager"], "fast"),
+        (["--kernels", "textbook"], "textbook"),
+    ],
+    ids=str,
+)
+def test_a_debugger_stops_in_the_lines_of_the_textbook(args, kernels):
+    assert devices.choose_kernels(parse(args).settings) == kernels
 
 
 @pytest.mark.parametrize(
@@ -154,6 +202,7 @@ def test_a_run_is_deterministic_and_its_micro_batches_divide_the_threads():
         (1, ["--device", "cpu"], 2),
         (1, ["--device", "gpu"], 1),
         (0, ["--devices", "2"], 2),
+        (0, ["--devices", "2", "--eager"], 2),
         (0, ["--devices", "4"], 4),
         (0, ["--devices", "2", "--micro-batches", "4"], 4),
         (0, ["--threads", "2"], 2),
@@ -214,19 +263,22 @@ def test_auto_takes_bfloat16_only_where_it_pays(monkeypatch, flags, seconds, pre
 def test_a_named_precision_is_taken_as_it_is(monkeypatch):
     monkeypatch.setattr(devices, "convolution_seconds", lambda *precisions: pytest.fail("nothing to measure"))
     assert devices.choose_precision("float32", "/GPU:0")[0] == "float32"
-    assert devices.choose_precision("bfloat16", "/CPU:0")[0] == "bfloat16"
+    assert devices.choose_precision("bfloat16", "/CPU:0") == ("bfloat16", "as asked for")
 
 
-@pytest.mark.parametrize(("capability", "precision"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
-def test_a_gpu_computes_in_bfloat16_when_it_can(monkeypatch, capability, precision):
+@pytest.mark.parametrize(
+    ("details", "precision", "reason"),
+    [
+        ({"compute_capability": (7, 5)}, "float32", "7.5 has no instructions for bfloat16"),
+        ({"compute_capability": (8, 0)}, "bfloat16", "8.0 multiplies bfloat16 natively"),
+        ({"compute_capability": (9, 0)}, "bfloat16", "9.0 multiplies bfloat16 natively"),
+        ({}, "float32", "0.0 has no instructions for bfloat16"),
+    ],
+)
+def test_a_gpu_computes_in_bfloat16_when_it_can(monkeypatch, details, precision, reason):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU0", "GPU1"])
-    monkeypatch.setattr(
-        tf.config.experimental,
-        "get_device_details",
-        lambda gpu: {"compute_capability": capability} if gpu == "GPU1" else {},
-    )
-    found, why = devices.choose_precision("auto", "/GPU:1")
-    assert found == precision and f"{capability[0]}.{capability[1]}" in why
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", {"GPU1": details}.get)
+    assert devices.choose_precision("auto", "/GPU:1") == (precision, f"a GPU of compute capability {reason}")
 
 
 def test_both_precisions_are_timed():

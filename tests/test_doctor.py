@@ -86,6 +86,7 @@ CASES = [
     (replace(GOOD, writable=False), "disk", "stop", "read-only"),
     (replace(GOOD, browser=False), "browser", "note", "on any other machine"),
     (replace(GOOD, test_browser=False), "browser", "ok", "its tests are skipped"),
+    (GOOD, "browser", "ok", "opens report.html; its tests run"),
 ]
 
 
@@ -111,6 +112,14 @@ def test_the_exit_status_is_1_only_when_training_cannot_work(monkeypatch, capsys
     assert left.value.code == 2
 
 
+def test_the_help_explains_the_words_of_the_lines(capsys):
+    with pytest.raises(SystemExit) as left:
+        doctor.main(["--help"])
+    _, question, *rest = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert left.value.code == 0 and question.startswith("Is this machine ready to train?")
+    assert "python core/doctor.py" in rest and all(f"`{word}`" in " ".join(rest) for word in ("ok", "note", "stop"))
+
+
 def test_a_python_without_packages_says_what_to_do(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     (python,) = (*(tmp_path / "bare").glob("bin/python3"), *(tmp_path / "bare").glob("Scripts/python.exe"))
@@ -130,6 +139,7 @@ def test_what_this_machine_has(monkeypatch, tmp_path):
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path / "absent"))
     here = machine.with_packages()
     assert here["tensorflow"] == tf.__version__ and isinstance(here["onednn"], bool)
+    assert 0 <= here["seconds"] < 60, "imported already"
     assert here["data"]["problem"].endswith("no such folder; name the one that holds cifar-10-batches-bin/")
     monkeypatch.setenv("CIFAR10_DIR", "")
     monkeypatch.setattr(cifar10, "PROJECT", tmp_path)
@@ -143,8 +153,11 @@ def test_what_this_machine_has(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("status", "out", "err", "expected"),
     [
-        (0, 'a line\n{"tensorflow": "2.21.0"}\n', "", {"tensorflow": "2.21.0"}),
+        (0, 'a line\nanother\n{"tensorflow": "2.21.0"}\n', "", {"tensorflow": "2.21.0"}),
         (-4, "", "", "has no AVX"),
+        (132, "", "Illegal instruction\n", "has no AVX"),
+        (0xC000001D, "", "", "has no AVX"),
+        (4, "", "", "exit status 4: nothing printed"),
         (1, "", "Traceback\n  x\nImportError: libx.so: not found\n", "ImportError: libx.so: not found): delete .venv"),
         (-9, "", "", "exit status -9: nothing printed"),
     ],
@@ -157,6 +170,16 @@ def test_why_an_import_fails(status, out, err, expected):
 def test_an_import_without_end(monkeypatch):
     monkeypatch.setattr(machine, "PATIENCE", 0.01)
     assert "takes more than 0.01 s" in machine.in_own_process()["problem"]
+
+
+def test_an_import_that_fails_in_its_own_process(monkeypatch, tmp_path):
+    """What it writes does not reach the terminal; its last line is quoted."""
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "machine.py").write_text("raise ImportError('no such library')")
+    monkeypatch.setattr(machine, "PROJECT", tmp_path)
+    assert machine.in_own_process()["problem"] == (
+        "its import fails (exit status 1: ImportError: no such library): delete .venv and make setup again"
+    )
 
 
 @pytest.fixture
@@ -176,7 +199,7 @@ def pretended(monkeypatch, tmp_path):
     [("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("10000 100000", 1), ("9900000 100000", 8)],
 )
 def test_the_cores_of_a_container(pretended, monkeypatch, quota, cores):
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", {0: set(range(8))}.get, raising=False)  # 0: this process
     assert machine.core_count() == 8
     pretended("/sys/fs/cgroup/cpu.max", quota)
     assert machine.core_count() == cores
@@ -276,3 +299,5 @@ def test_the_facts_of_this_machine(monkeypatch, pretended, tmp_path):
     assert machine.measured().browser
     monkeypatch.setattr(machine, "fits", lambda version: False)
     assert machine.measured().packages == {"missing": "tensorflow"}, "nothing is imported"
+    monkeypatch.setattr(machine, "sys", SimpleNamespace(version_info=sys.version_info, maxsize=2**31 - 1))
+    assert machine.measured().bits == 32

@@ -71,6 +71,8 @@ WRONG = {
     "--run ../escape": "--run ../escape: expected 1 to 64 letters",
     "--run latest": "--run latest: expected 1 to 64 letters",
     "--run .hidden": "--run .hidden: expected 1 to 64 letters",
+    "--run tensorboard": "--run tensorboard: expected 1 to 64 letters",
+    f"--run {'x' * 65}": "expected 1 to 64 letters",
 }
 
 # Each range: the last values inside it, and the first outside or what is no such number.
@@ -212,6 +214,8 @@ def test_help_explains_every_setting_in_groups_with_its_default(capsys):
     shown = " ".join(text.split())
     for default in ("a function of the seed and the step [0]", "peak of the schedule [0.04]", "[no]", "fixed [yes]"):
         assert default in shown
+    for values in ("--optimizer sgd|adam|adamw|muon ", "--data-dir DATA_DIR ", "--epochs N ", "--learning-rate X "):
+        assert values in shown
 
 
 def test_an_argument_on_the_command_line_wins_over_the_recipe():
@@ -231,6 +235,37 @@ def test_without_an_argument_it_is_classic():
     assert invocation.pdb is False and invocation.given == ()
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_by_itself_is_what_it_says(recipe):
+    """Also with its own optimizer named."""
+    for args in ([], ["--optimizer", RECIPES[recipe].optimizer]):
+        assert parse(["--recipe", recipe, *args]).settings == RECIPES[recipe]
+
+
+@pytest.mark.parametrize(
+    ("args", "learning_rate", "weight_decay"),
+    [
+        ("--optimizer adam", 0.001, 0.0),
+        ("--optimizer adamw", 0.001, 0.01),
+        ("--optimizer muon --recipe modern", 2.0, 0.001),
+        ("--optimizer sgd --recipe minute", 0.04, 0.001),
+        ("--optimizer adam --learning-rate 0.5", 0.5, 0.0),
+        ("--optimizer adamw --weight-decay 0", 0.001, 0.0),
+    ],
+)
+def test_another_optimizer_than_the_recipes_brings_its_rate_and_decay(args, learning_rate, weight_decay):
+    """What is given beside it still wins."""
+    settings = parse(args.split()).settings
+    assert (settings.learning_rate, settings.weight_decay) == (learning_rate, weight_decay)
+
+
+def test_the_arguments_are_kept_as_they_were_typed(monkeypatch):
+    """For config.json; without any given, those of the process."""
+    monkeypatch.setattr(sys, "argv", ["train_loop.py", "--recipe", "debug"])
+    assert parse(["--seed", "7"]).command == ("--seed", "7")
+    assert parse().command == ("--recipe", "debug") and parse().settings == RECIPES["debug"]
+
+
 def test_epochs_replace_the_steps_of_a_recipe():
     assert RECIPES["debug"].steps > 0
     settings = parse("--recipe debug --epochs 3".split()).settings
@@ -244,6 +279,14 @@ def test_the_debugger_runs_line_by_line():
 @pytest.mark.parametrize("value", ["5", "5%", "5.0"])
 def test_a_percentage_may_have_its_sign(value):
     assert parse(["--diagnostics-budget", value]).settings.diagnostics_budget == 5.0
+
+
+def test_what_belongs_to_the_process_and_not_to_the_run():
+    invocation = parse("--run a.b_c-1 --runs-dir there --resume --stop-at 5 --pdb".split())
+    assert (invocation.run, str(invocation.runs_dir), invocation.resume) == ("a.b_c-1", "there", True)
+    assert (invocation.stop_at, invocation.pdb, invocation.given) == (5, True, ())
+    assert parse(["--run", "x" * 64]).run == "x" * 64
+    assert parse(["--run", "a run/by its path", "--resume"]).run == "a run/by its path"  # it is there already
 
 
 options = st.sampled_from([f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Settings)])

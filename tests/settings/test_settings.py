@@ -77,6 +77,7 @@ def test_settings_that_contradict_each_other(given, sentence):
     [
         {"micro_batches": 8, "batch_size": 8},
         {"devices": 2},
+        {"network": "modern"},
         {"devices": 2, "network": "modern", "micro_batches": 2},
         {"diagnostics": "off"},
         {"diagnostics_budget": 5.0},
@@ -129,6 +130,23 @@ def test_a_value_of_another_type_is_one_sentence(name):
         problems = dataclasses.replace(Settings(), **{name: value}).problems()
         assert len(problems) == 1 and problems[0].startswith(f"--{name.replace('_', '-')} ")
         assert ": expected " in problems[0] and problems[0].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"epochs": 2.0}, "--epochs 2.0: expected a whole number, 1 to 100000"),
+        ({"learning_rate": "0.1"}, "--learning-rate 0.1: expected a number in (0, 1e9]"),
+        ({"eager": 1}, "--eager 1: expected true or false"),
+        ({"data_dir": 5}, "--data-dir 5: expected text"),
+        ({"data_dir": "a\nb"}, "--data-dir 'a\\nb': expected text on one line"),
+        ({"device": "gpu:"}, "--device gpu:: expected auto, cpu, gpu or gpu:K"),
+        ({"flip": "random "}, "--flip random : expected one of none, random, alternating (did you mean random?)"),
+    ],
+    ids=str,
+)
+def test_what_was_expected_instead(given, sentence):
+    assert dataclasses.replace(Settings(), **given).problems() == [sentence]
 
 
 def test_a_learning_rate_may_be_a_whole_number():
