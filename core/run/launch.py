@@ -19,6 +19,7 @@ import time
 
 from core.run.workers import GRACE, ROOT
 from core.settings import command_line
+from core.settings.settings import shown
 
 PORT = 12345  # of the workers on machines of their own
 
@@ -46,9 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
     if not 0 < args.port < 65536:
         parser.exit(2, f"{parser.prog}: --port {args.port}: expected 1 to 65535\n")
     if args.hosts:
-        addresses = [host if re.search(r":\d+$", host) else f"{host}:{args.port}" for host in args.hosts]
+        addresses = [address_of(host, args.port) for host in args.hosts]
+        if None in addresses:
+            wrong = shown(args.hosts[addresses.index(None)])
+            parser.exit(2, f"{parser.prog}: --hosts {wrong}: expected NAME, NAME:PORT or IPv4 addresses\n")
         if len(set(addresses)) < max(len(addresses), 2):
             parser.exit(2, f"{parser.prog}: --hosts {' '.join(args.hosts)}: expected two or more, each once\n")
+        command_line.parse(options)  # a mistake is told here, not on every machine
         print(commands(addresses, options))
         return 0
     if args.slurm:
@@ -57,6 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
     if not 2 <= args.workers <= 64:
         parser.exit(2, f"{parser.prog}: --workers {args.workers}: expected a whole number, 2 to 64\n")
     return launch(args.workers, options)
+
+
+def address_of(host: str, port: int) -> str | None:
+    """HOST:PORT, with this port where `host` names none; None for what is no host."""
+    found = re.fullmatch(r"([\w.-]+)(?::(\d{1,5}))?", host)
+    if not found or not 0 < int(found[2] or port) < 65536:
+        return None
+    return f"{found[1]}:{int(found[2] or port)}"
 
 
 def tf_config(addresses: list[str], index: int) -> str:

@@ -54,7 +54,8 @@ def from_environment() -> Cluster | None:
             host, _, port = address.rpartition(":")
             if not host or not 0 < int(port) < 65536 or addresses.count(address) > 1:
                 raise ValueError(address)
-        if set(config.get("cluster", {})) - {"worker"} or kind != "worker" or not 0 <= index < max(len(addresses), 1):
+        known = type(index) is int and 0 <= index < max(len(addresses), 1)
+        if set(config.get("cluster", {})) - {"worker"} or kind != "worker" or not known:
             raise ValueError(text)
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise WorkerError(

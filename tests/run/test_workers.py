@@ -52,7 +52,8 @@ def test_the_environment_says_who_they_are(monkeypatch):
         launch.tf_config(["a:1", "a:1"], 0),
         launch.tf_config(["a", "b"], 0), launch.tf_config(["a:0", "b:1"], 0), launch.tf_config([1, 2], 0),
         launch.tf_config(["a:65536", "b:1"], 0), launch.tf_config([":1", "b:1"], 0), launch.tf_config(["a:1"], 1),
-        launch.tf_config(ADDRESSES, "0"), launch.tf_config(ADDRESSES, 0).replace('"type": "worker"', '"type": "chief"'),
+        launch.tf_config(ADDRESSES, "0"), launch.tf_config(ADDRESSES, 1.0), launch.tf_config(ADDRESSES, True),
+        launch.tf_config(ADDRESSES, 0).replace('"type": "worker"', '"type": "chief"'),
         launch.tf_config(ADDRESSES, 0).replace('"cluster": {', '"cluster": {"ps": ["c:1"], '),
     ],
 )  # fmt: skip
@@ -438,6 +439,22 @@ def test_the_commands_for_several_machines(capsys):
         assert json.loads(config)["cluster"] == {"worker": ["a:12345", "b:77"]}
         assert json.loads(config)["task"] == {"type": "worker", "index": index}
         assert command == "python train_loop.py --recipe minute --run it"
+
+
+@pytest.mark.parametrize("host", ["fe80::1", ":5", "a:", "a:0", "a:65536", "a:b", "", "a b"])
+def test_what_is_no_host_is_one_line(host, capsys):
+    with pytest.raises(SystemExit) as left:
+        launch.main(["--hosts", "b", host])
+    assert left.value.code == 2
+    expected = f"--hosts {host}: expected NAME, NAME:PORT or IPv4 addresses\n"
+    assert capsys.readouterr().err == f"python -m core.run.launch: {expected}"
+
+
+def test_a_mistake_in_the_options_of_the_training_is_told_before_the_commands(capsys):
+    with pytest.raises(SystemExit):
+        launch.main(["--hosts", "a", "b", "--recipe", "minut"])
+    out, err = capsys.readouterr()
+    assert out == "" and "--recipe minut: expected one of" in err
 
 
 @pytest.mark.parametrize("hosts", [["a"], ["a", "a"], ["a", "a:12345"]])
