@@ -111,10 +111,10 @@ def parse(arguments: list[str] | None = None) -> Invocation:
             given[field.name] = text if field.type is bool else converted(field.type, bare, field.metadata["interval"])
         except ValueError as wanted:
             problems.append(f"{option(field.name)} {shown(text)}: expected {wanted}")
+    stop_at = 0
     try:
         stop_at = converted(int, args.stop_at, "[0, 10000000]")
     except ValueError as wanted:
-        stop_at = 0
         problems.append(f"--stop-at {shown(args.stop_at)}: expected {wanted}")
 
     settings, more = with_recipe(given)

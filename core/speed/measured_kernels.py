@@ -98,8 +98,8 @@ def locked(path: Path):
     Only one process measures at a time. A cache that cannot be written or read is an empty one.
     """
     with contextlib.ExitStack() as contexts:
-        remembered, writable = {}, True
-        try:
+        remembered = {}
+        with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = contexts.enter_context(open(path.with_suffix(".lock"), "a"))
             with contextlib.suppress(ImportError):  # Windows has no fcntl
@@ -107,11 +107,9 @@ def locked(path: Path):
 
                 fcntl.flock(lock, fcntl.LOCK_EX)
             remembered = read_times(path)
-        except OSError:
-            writable = False
         before = dict(remembered)
         yield remembered
-        if writable and remembered != before:
+        if remembered != before:
             with contextlib.suppress(OSError):
                 partial = path.with_suffix(".partial")
                 partial.write_text(json.dumps(remembered, indent=1))

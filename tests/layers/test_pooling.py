@@ -97,6 +97,7 @@ def test_a_tie_gives_the_gradient_to_the_first():
 def test_work_by_hand(kind):
     layer = kind("pool1")  # of `classic`: 16*16*32 windows of 4 numbers
     assert layer.flops((32, 32, 32)) == 32_768
+    assert kind("pool1", 3).flops((9, 12, 2)) == 3 * 4 * 2 * 9  # windows of 9 numbers
     assert layer.macs((32, 32, 32)) == 0
     assert layer.parameter_count == 0
 

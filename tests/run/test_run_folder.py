@@ -136,6 +136,9 @@ def test_a_config_of_another_version_or_an_edited_one(tmp_path):
     (folder / run_folder.CONFIG).write_text(json.dumps(config | {"settings": config["settings"] | {"epochs": 0}}))
     with pytest.raises(run_folder.RunError, match=r"epochs.*expected a whole number, 1 to 100000.*was it edited"):
         run_folder.resumed_settings(folder, parse(["--resume"]))
+    (folder / run_folder.CONFIG).write_text(json.dumps(config | {"settings": config["settings"] | {"devices": 3}}))
+    with pytest.raises(run_folder.RunError, match=r"config.json: --devices 3: expected .*; was it edited\?$"):
+        run_folder.resumed_settings(folder, parse(["--resume"]))
 
 
 # A run that was killed before it began.

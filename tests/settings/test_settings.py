@@ -32,6 +32,11 @@ def test_every_default_and_range_is_written_down_a_second_time():
     assert written == [line for line in pinned if not line.startswith("#")]
 
 
+def test_settings_do_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().epochs = 3
+
+
 def test_how_many_training_images_there_are():
     assert [train_images("cifar10", holdout) for holdout in (False, True)] == [50_000, 45_000]
     assert [train_images("shapes10", holdout) for holdout in (False, True)] == [10_000, 9_000]
