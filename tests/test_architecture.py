@@ -42,7 +42,8 @@ def test_every_number_of_every_network_is_written_down_a_second_time():
     """tests/networks.txt: a number that changed by mistake is found, one that was changed is changed twice."""
     pinned = (Path(__file__).parent / "networks.txt").read_text()
     for network in NETWORKS:
-        assert "\n".join([network, *(f"    {line}" for line in lines_of(network))]) + "\n" in pinned, network
+        found = "\n".join([network, *(f"    {line}" for line in lines_of(network))]) + "\n"
+        assert found in pinned, f"not what tests/networks.txt says; if that was meant, write it there:\n{found}"
 
 
 @pytest.mark.parametrize(
