@@ -1,1 +1,1 @@
-"""Questions to a run, one a script. Reads what the loop wrote; never trains."""
+"""Questions to a run, one a script. Reads what the loop wrote; the study and the fault collection also train."""

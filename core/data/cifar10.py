@@ -110,7 +110,7 @@ def labels_of(records: np.ndarray) -> np.ndarray:
 
 
 def download_cifar10(folder: Path) -> Path:
-    """Fetch the official archive into `folder`, check its SHA-256, unpack the eight files. Raises DataError.
+    """Fetch the official archive into `folder`, check its SHA-256, unpack the six files of images. Raises DataError.
 
     Only members of the expected names are read, into files we name ourselves: a hostile archive
     has no path to choose and nothing is unpacked before the checksum has been found right.

@@ -1,4 +1,4 @@
-"""What can be wrong with the files of a run: errors whose message is one line for a person."""
+"""What can be wrong with a run, its files and its terminal: errors whose message is one line for a person."""
 
 
 class RunError(Exception):
@@ -11,3 +11,7 @@ class LogError(Exception):
 
 class WorkerError(Exception):
     """Several processes that cannot train together; the message says which worker, why and what to do."""
+
+
+class OutputError(Exception):
+    """Standard output that is closed, or whose disk is full; the message says what was saved."""

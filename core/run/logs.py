@@ -151,55 +151,6 @@ def written(value) -> str:
     return value if isinstance(value, str) else str(value) if isinstance(value, int) else repr(float(value))
 
 
-def cut_back(folder: Path, step: int, of_evaluation: tuple[str, ...] = ()) -> None:
-    """Drop every row of a later step, and a torn last line, from all files: no step appears twice after a resume.
-
-    of_evaluation: the quantities that an evaluation writes to layers.csv, if that of `step` was cut short: it will be
-    repeated, so its rows of that very step go too.
-    """
-    for name, columns in COLUMNS.items():
-        path = folder / name
-        if not path.exists():
-            continue
-        index = columns.index("step")
-        kept = []
-        for number, line in enumerate(whole_lines(path)):
-            if number > 0:
-                try:
-                    cells = line.split(",")
-                    repeated = name == PREDICTIONS or (name == LAYERS and cells[2] in of_evaluation)
-                    if int(cells[index]) > step - bool(of_evaluation and repeated):
-                        continue
-                except (ValueError, IndexError):
-                    raise LogError(
-                        f"{path} line {number + 1}: expected a row of {','.join(columns)}, found {line!r}"
-                    ) from None
-            kept.append(line + "\n")
-        partial = path.with_name(name + ".partial")
-        with open(partial, "w", newline="") as file:
-            file.writelines(kept)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-
-
-def check_rows(folder: Path, step: int) -> None:
-    """Raise LogError unless the files hold what a run writes up to this step: each step once, no file missing."""
-    for name in COLUMNS:
-        if step and not (folder / name).is_file():
-            raise LogError(f"{folder / name}: missing; the run has taken {step:,} steps; restore it, or train again")
-    for name in (STEPS, TIMING):
-        found = read(folder, name)["step"] if step else np.empty(0, np.int64)
-        found = found[found <= step]
-        holes = np.flatnonzero(found != np.arange(1, len(found) + 1))
-        if holes.size or len(found) < step:
-            missing = int(holes[0]) + 1 if holes.size else len(found) + 1
-            raise LogError(
-                f"{folder / name}: step {missing:,} is missing, the checkpoint is of step {step:,}; restore the file, "
-                "or train again"
-            )
-
-
 def whole_lines(path: Path) -> list[str]:
     """The lines that end in a line end: the last one may still be on its way to the disk."""
     try:
@@ -226,9 +177,7 @@ def read(folder: Path, name: str) -> dict[str, np.ndarray]:
     with file:
         header = file.readline()
         columns = header.decode(errors="replace").strip().split(",") if header.endswith(b"\n") else list(wanted)
-        if columns[: len(wanted)] != list(wanted) or len(set(columns)) < len(columns):
-            found = shown(header.decode(errors="replace").rstrip("\n"))
-            raise LogError(f"{path} line 1: expected {','.join(wanted)}, found {found}")
+        check_header(path, columns, wanted)
         kinds = [(c, "S48" if c in TEXT_COLUMNS else np.int64 if c in WHOLE_COLUMNS else np.float64) for c in columns]
         parts = {column: [] for column in columns}
         line = 2
@@ -254,6 +203,12 @@ def read(folder: Path, name: str) -> dict[str, np.ndarray]:
             f"{found['step'][back[0]]}; are two runs mixed in this file?"
         )
     return found
+
+
+def check_header(path: Path, found: list[str], wanted: tuple[str, ...]) -> None:
+    """Raise LogError unless a file's first line names the columns of a run; more may follow, each once."""
+    if found[: len(wanted)] != list(wanted) or len(set(found)) < len(found):
+        raise LogError(f"{path} line 1: expected {','.join(wanted)}, found {shown(','.join(found))}")
 
 
 def translated(column: np.ndarray, names: dict[bytes, bytes]) -> np.ndarray:

@@ -216,8 +216,13 @@ def resumed_settings(folder: Path, invocation) -> Settings:
 
 def check_may_continue(folder: Path, settings: Settings, epochs: int) -> None:
     """Raise RunError unless the run can be continued to this many epochs with the same bits up to where it is."""
+    if epochs < settings.epochs:
+        raise RunError(
+            f"--epochs {epochs}: {folder} was started with {settings.epochs}; to end earlier, leave it out and "
+            "stop with Ctrl-C or --stop-at"
+        )
     constant = settings.warmup == 0 and settings.final_rate == 1 and settings.weight_average == 0
-    if not constant or settings.steps or epochs < settings.epochs:
+    if not constant or settings.steps:
         raise RunError(
             f"--epochs {epochs}: {folder} was started with {settings.epochs}, and its learning rates end there; only a "
             "run of whole epochs with --warmup 0 --final-rate 1 --weight-average 0 can be continued to more of them; "

@@ -9,8 +9,8 @@ from pathlib import Path
 from core import devices, replicas
 from core.data.data_set import statistics_of
 from core.data.loading import load
-from core.measure.diagnostics import Diagnostics, chosen_intervals
-from core.run import logs, recovery, run_folder, terminal, workers
+from core.measure.diagnostics import Diagnostics, chosen_intervals, due
+from core.run import logs, recovery, resumed_logs, run_folder, terminal, workers
 from core.run.session import Session, is_evaluated
 from core.run.signals import StopRequest
 from core.settings.settings import shown
@@ -77,16 +77,30 @@ def resume(training, diagnostics, folder) -> int:
     config = run_folder.read_config(folder)
     recovery.check_same_data(folder, training.data)
     start = recovery.restore_newest(training, folder)
-    logs.check_rows(folder, start)
     here = devices.environment(training.settings.threads) | {"devices": training.settings.devices}
     if different := recovery.different_environment(config | {"devices": config["settings"]["devices"]}, here):
         terminal.say(f"other last bits from here on: the run was begun with {different}")
     diagnostics.set_intervals(config["diagnostics"]["intervals"])
+    check_rows(training, folder, start, config["diagnostics"]["intervals"])
+    if config["settings"]["epochs"] != training.settings.epochs:  # from now on they are the run's
+        settings = config["settings"] | {"epochs": training.settings.epochs}
+        run_folder.write_config(folder, config | {"settings": settings, "total_steps": training.total_steps})
     # A run that starts again has no row yet; an evaluation that was cut short is repeated.
     complete = start == 0 or is_evaluated(folder, start)
     repeated = () if complete else diagnostics.evaluation_quantities(start)
-    logs.cut_back(folder, start or -1, repeated)
+    resumed_logs.cut_back(folder, start or -1, repeated)
     return start
+
+
+def check_rows(training, folder, step: int, intervals: dict[str, int]) -> None:
+    """Raise LogError unless the CSV files hold what this run writes up to the step; intervals: of the diagnostics."""
+    resumed_logs.check_rows(folder, step)
+    if not step:
+        return
+    evaluated = logs.read(folder, logs.EPOCHS)["step"]
+    resumed_logs.check_each(folder, logs.PREDICTIONS, evaluated[evaluated <= step], len(training.data.class_names) ** 2)
+    measured = [s for s in range(1, step + 1) if due(intervals, "norms", s)]
+    resumed_logs.check_each(folder, logs.LAYERS, measured, len(training.layer_probe.names), b"gradient_norm")
 
 
 def write_config(folder, training, diagnostics, compiled, device_name: str, precision_reason: str, invocation) -> None:

@@ -12,17 +12,25 @@ from core.data.data_set import DataError
 from core.devices import DeviceError
 from core.run import logs
 from core.run.checkpoints import CheckpointError
-from core.run.errors import RunError, WorkerError
+from core.run.errors import OutputError, RunError, WorkerError
 
-EXPECTED_ERRORS = (DataError, RunError, CheckpointError, logs.LogError, DeviceError, WorkerError)
+EXPECTED_ERRORS = (OutputError, DataError, RunError, CheckpointError, logs.LogError, DeviceError, WorkerError)
 silent = False  # in a worker that leaves the terminal to worker 0
 
 
 def say(*lines: str) -> None:
-    """Print lines at once, above a progress bar if there is one."""
-    for line in () if silent else lines:
-        tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    """Print lines at once, above a progress bar if there is one. Raises OutputError where they cannot be written."""
+    if silent or sys.stdout is None:  # None: it was closed before Python started
+        return
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        for line in lines:  # a terminal that knows no ± gets its escape
+            tqdm.write(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stdout)
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputError(
+            f"standard output: {error.strerror}; what was saved before is undamaged, see --resume"
+        ) from None
 
 
 def banner(text: str) -> None:
@@ -145,7 +153,7 @@ def advice(train: float, test: float, test_images: int, classes: int) -> str:
     """
     chance = 1 / classes
     if test < chance + 3 * math.sqrt(chance * (1 - chance) / test_images):
-        return "the accuracy is that of chance: nothing was learned; the diagnosis below names the likely cause"
+        return "the accuracy is that of chance: nothing was learned; the diagnosis names the likely cause"
     gap = 100 * (train - test)
     if gap > 10:
         return f"train accuracy is {gap:.0f} points above test: overfitting; try --flip random --crop 2 or more data"
@@ -161,6 +169,8 @@ def one_line(error: BaseException, invocation) -> str | None:
     if isinstance(error, KeyboardInterrupt):
         return "stopped at once by a second Ctrl-C; the last checkpoint is undamaged, see --resume"
     if type(error).__name__ == "ResourceExhaustedError" or isinstance(error, MemoryError):
+        if invocation.resume:
+            return "out of memory: close other programs, or train again with a smaller --batch-size"
         return f"out of memory with --batch-size {invocation.settings.batch_size}: try half of it"
     if isinstance(error, OSError):
         where = error.filename or invocation.runs_dir

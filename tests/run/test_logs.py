@@ -8,20 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_logs import HEADER, row, steps_file, write_an_epoch
 
 from core.run import logs, old_names
-
-HEADER = ",".join(logs.COLUMNS[logs.STEPS]) + "\n"
-
-
-def steps_file(folder, *rows, header=HEADER):
-    """A steps.csv with these rows, each a line of text."""
-    (folder / logs.STEPS).write_text(header + "".join(rows))
-    return folder
-
-
-def row(step, loss="2.3"):
-    return f"{step},1,{loss},0.1,0.05,1.0\n"
 
 
 @given(st.floats(width=32, allow_nan=False))
@@ -190,67 +179,6 @@ def test_whatever_the_bytes_the_reader_returns_a_table_or_one_line(tmp_path_fact
         assert "\n" not in str(error)
 
 
-def test_cutting_back_drops_later_steps_and_nothing_else(tmp_path):
-    log = logs.Logs(tmp_path)
-    for step in (1, 2, 3):
-        log.append(logs.STEPS, [step, 1, 2.0, 0.5, 0.1, 3.0])
-        log.append(logs.LAYERS, [step, "conv1", "weight_norm", 1.0])
-        log.append(logs.TIMING, [step, 0.1, 0.1, 0.0])
-    log.append(logs.EPOCHS, [1, 3, 1.0, 0.5, 1.0, 0.5, 0.1, 0.1])
-    log.append(logs.PREDICTIONS, [3, 0, 0, 17])
-    log.close()
-    with open(tmp_path / logs.STEPS, "a") as file:
-        file.write("4,1,0.")
-    logs.cut_back(tmp_path, 2)
-    assert logs.read(tmp_path, logs.STEPS)["step"].tolist() == [1, 2]
-    assert logs.read(tmp_path, logs.LAYERS)["step"].tolist() == [1, 2]
-    assert logs.read(tmp_path, logs.EPOCHS)["epoch"].tolist() == []
-    assert logs.read(tmp_path, logs.PREDICTIONS)["count"].tolist() == []
-    before = {name: (tmp_path / name).read_bytes() for name in logs.COLUMNS}
-    logs.cut_back(tmp_path, 2)
-    assert before == {name: (tmp_path / name).read_bytes() for name in logs.COLUMNS}
-
-
-@pytest.mark.parametrize(
-    "name, line, sentence",
-    [
-        (logs.STEPS, b"hello", "expected a row of step,epoch,loss,accuracy,learning_rate,gradient_norm, found 'hello'"),
-        (logs.LAYERS, b"2", "expected a row of step,layer,quantity,value, found '2'"),
-        (logs.PREDICTIONS, b"2,\xff", "expected text in UTF-8; was it edited"),
-    ],
-)
-def test_a_file_with_a_bad_row_is_not_cut_back(tmp_path, name, line, sentence):
-    log = logs.Logs(tmp_path)
-    log.append(name, [1] * len(logs.COLUMNS[name]))
-    log.close()
-    with open(tmp_path / name, "ab") as file:
-        file.write(line + b"\n")
-    before = (tmp_path / name).read_bytes()
-    with pytest.raises(logs.LogError, match=f"{name} line 3: {sentence}"):
-        logs.cut_back(tmp_path, 0)
-    assert (tmp_path / name).read_bytes() == before
-
-
-def test_what_is_cut_back_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
-    """A power failure leaves the old rows or the new ones. A file that is not there is not made."""
-    log = logs.Logs(tmp_path)
-    write_an_epoch(log)
-    log.close()
-    (tmp_path / logs.TIMING).unlink()
-    synced, replaced, replace = [], [], os.replace
-
-    def replace_it(partial, path):
-        replaced.append(path.name)
-        assert synced[-1] == os.path.getsize(partial) > 0
-        replace(partial, path)
-
-    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
-    monkeypatch.setattr(os, "replace", replace_it)
-    logs.cut_back(tmp_path, 1)
-    assert replaced == [name for name in logs.COLUMNS if name != logs.TIMING] and len(synced) == len(replaced)
-    assert logs.read(tmp_path, logs.STEPS)["step"].tolist() == [1] and not (tmp_path / logs.TIMING).exists()
-
-
 def test_a_long_log_is_read_in_seconds(tmp_path):
     """200,000 steps; the reader's time is linear, so a million take five times this."""
     import time
@@ -350,16 +278,6 @@ def test_the_mirror_receives_every_row(tmp_path):
     assert rows == [(logs.LAYERS, [1, "conv1", "weight_norm", 0.5])]
 
 
-def write_an_epoch(log: logs.Logs) -> None:
-    """Two steps and the evaluation after them, not yet flushed."""
-    for step in (1, 2):
-        log.append(logs.STEPS, [step, 1, 2.0, 0.5, 0.1, 3.0])
-        log.append(logs.TIMING, [step, 0.1, 0.1, 0.0])
-        log.append(logs.LAYERS, [step, "conv1", "weight_norm", 1.0])
-    evaluation = SimpleNamespace(loss=2.0, accuracy=0.5, calibration_error=0.1, confusion=np.full((10, 10), 5))
-    log.evaluations(1, 2, evaluation, evaluation)
-
-
 @pytest.mark.parametrize("to_disk", [False, True])
 def test_the_row_that_completes_an_epoch_is_flushed_last(tmp_path, monkeypatch, to_disk):
     """Killed before the k-th flush of a file: whenever epochs.csv has its row, every other file has all of its own."""
@@ -415,19 +333,6 @@ def test_closing_flushes_in_the_same_order_before_the_first_file_is_closed(tmp_p
     assert order == [*logs.FLUSH_ORDER, *["closed"] * len(logs.COLUMNS)]
 
 
-@pytest.mark.parametrize("evaluated", [True, False])
-def test_cutting_back_to_an_evaluation_that_was_cut_short(tmp_path, evaluated):
-    """Its own rows of that very step go, because it will be repeated; those of the step itself stay."""
-    log = logs.Logs(tmp_path)
-    log.layers([(2, "conv1", "weight_norm", 1.0), (2, "conv1", "sparsity", 0.5), (2, "network", "traces", 1)])
-    log.append(logs.PREDICTIONS, [2, 0, 0, 17])
-    log.close()
-    logs.cut_back(tmp_path, 2, () if evaluated else ("sparsity", "traces"))
-    kept = [b"weight_norm", b"sparsity", b"traces"] if evaluated else [b"weight_norm"]
-    assert logs.read(tmp_path, logs.LAYERS)["quantity"].tolist() == kept
-    assert logs.read(tmp_path, logs.PREDICTIONS)["count"].tolist() == ([17] if evaluated else [])
-
-
 def test_rows_wait_for_the_disk_only_when_that_is_asked_for(tmp_path, monkeypatch):
     """A wait for the disk takes longer than a step."""
     waits = []
@@ -437,48 +342,3 @@ def test_rows_wait_for_the_disk_only_when_that_is_asked_for(tmp_path, monkeypatc
     assert not waits
     recorder.flush(to_disk=True)
     assert len(waits) == len(logs.COLUMNS)
-
-
-def test_a_run_up_to_its_checkpoint_has_every_row(tmp_path):
-    log = logs.Logs(tmp_path)
-    write_an_epoch(log)
-    log.close()
-    logs.check_rows(tmp_path, 2)
-    logs.check_rows(tmp_path, 1)  # later rows are cut back afterwards
-    with pytest.raises(logs.LogError, match=r"steps.csv: step 3 is missing, the checkpoint is of step 3"):
-        logs.check_rows(tmp_path, 3)
-
-
-def test_a_run_that_took_no_step_needs_no_file(tmp_path):
-    logs.check_rows(tmp_path, 0)
-    steps_file(tmp_path, "not a row\n")
-    logs.check_rows(tmp_path, 0)
-
-
-@pytest.mark.parametrize("name", logs.COLUMNS)
-def test_a_file_that_was_removed_is_missed(tmp_path, name):
-    log = logs.Logs(tmp_path)
-    write_an_epoch(log)
-    log.close()
-    (tmp_path / name).unlink()
-    with pytest.raises(logs.LogError, match=f"{name}: missing; the run has taken 2 steps"):
-        logs.check_rows(tmp_path, 2)
-
-
-@pytest.mark.parametrize("name", [logs.STEPS, logs.TIMING])
-def test_a_hole_in_the_steps_is_found(tmp_path, name):
-    log = logs.Logs(tmp_path)
-    write_an_epoch(log)
-    log.close()
-    header, _, second = (tmp_path / name).read_text().splitlines(keepends=True)
-    (tmp_path / name).write_text(header + second)
-    with pytest.raises(logs.LogError, match=f"{name}: step 1 is missing"):
-        logs.check_rows(tmp_path, 2)
-
-
-@pytest.mark.parametrize("steps, missing", [([2, 3, 4, 6], 1), ([1, 2, 4, 6], 3), ([1, 2, 3, 4], 5), ([], 1)])
-def test_the_first_missing_step_is_named(tmp_path, steps, missing):
-    logs.Logs(tmp_path).close()
-    steps_file(tmp_path, *map(row, steps))
-    with pytest.raises(logs.LogError, match=f"steps.csv: step {missing} is missing, the checkpoint is of step 6; "):
-        logs.check_rows(tmp_path, 6)

@@ -156,7 +156,9 @@ def test_a_complete_run_is_continued_to_more_epochs_where_its_schedule_allows_it
     constant = ("--warmup", 0, "--final-rate", 1)
     train_here(tmp_path, "three", *constant, "--epochs", 3)
     train_here(tmp_path, "two", *constant, "--epochs", 2)
-    assert train_here(tmp_path, "two", "--resume", "--epochs", 3)
+    assert train_here(tmp_path, "two", "--resume", "--epochs", 3, "--stop-at", 45)
+    assert run_folder.read_config(tmp_path / "two")["total_steps"] == 60
+    assert train_here(tmp_path, "two", "--resume"), "the new end is the run's"
     assert_same_run(tmp_path / "three", tmp_path / "two")
 
 

@@ -234,7 +234,7 @@ def test_what_config_json_says_of_a_new_run(tmp_path, monkeypatch):
     ("changes", "epochs", "sentence"),
     [
         ({"warmup": 0.0, "final_rate": 1.0, "steps": 0, "epochs": 3}, 5, None),
-        ({"warmup": 0.0, "final_rate": 1.0, "steps": 0, "epochs": 3}, 2, "was started with 3"),
+        ({"warmup": 0.0, "final_rate": 1.0, "steps": 0, "epochs": 3}, 2, "was started with 3; to end earlier,"),
         ({"warmup": 0.1, "final_rate": 1.0, "steps": 0, "epochs": 3}, 5, "with --warmup 0 --final-rate 1"),
         ({"warmup": 0.0, "final_rate": 0.0, "steps": 0, "epochs": 3}, 5, "with --warmup 0 --final-rate 1"),
         ({"warmup": 0.0, "final_rate": 1.0, "steps": 9, "epochs": 3}, 5, "whole epochs"),

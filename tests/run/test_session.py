@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -532,12 +533,15 @@ def test_what_decides_the_bits_is_in_config_json(tmp_path, now, monkeypatch, sma
     assert config["data"]["train_class_counts"] == [20] * 10 and config["data"]["test_class_counts"] == [10] * 10
 
 
-def resumed(folder, monkeypatch, step: int, devices: int = 1):
+def resumed(folder, monkeypatch, step: int, devices: int = 1, epochs: int = 3):
     """Resume a run whose newest checkpoint is of this step; returns the intervals that were set."""
     intervals = []
     monkeypatch.setattr(recovery, "restore_newest", lambda training, folder: step)
-    settings = dataclasses.replace(RECIPES["debug"], threads=1, devices=devices)
-    training = SimpleNamespace(data=tenth_of_shapes10(), settings=settings)
+    settings = dataclasses.replace(RECIPES["debug"], threads=1, devices=devices, epochs=epochs)
+    training = SimpleNamespace(
+        data=tenth_of_shapes10(), settings=settings, layer_probe=SimpleNamespace(names=["conv1", "dense1"]),
+        total_steps=20 * epochs,
+    )  # fmt: skip
     diagnostics = SimpleNamespace(
         set_intervals=intervals.append, evaluation_quantities=lambda step: ("traces", "evaluation_disagreement")
     )
@@ -591,6 +595,31 @@ def test_a_run_that_lost_a_row_is_not_continued(copied, monkeypatch):
     (copied / logs.STEPS).write_text("".join(lines[:30] + lines[31:]))
     with pytest.raises(logs.LogError, match=r"steps.csv: step 30 is missing"):
         resumed(copied, monkeypatch, 40)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "sentence"),
+    [
+        (logs.PREDICTIONS, "40,7,3,", "predictions.csv: step 40 has 99 of 100 rows; restore the file, or train again"),
+        (logs.LAYERS, "30,conv1,gradient_norm,", "layers.csv: step 30 has 1 of 2 rows of gradient_norm; restore the"),
+    ],
+)
+def test_a_run_that_lost_one_of_several_rows_of_a_step_is_not_continued(copied, monkeypatch, name, wanted, sentence):
+    lines = (copied / name).read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(wanted)]
+    assert len(kept) == len(lines) - 1
+    (copied / name).write_text("".join(kept))
+    with pytest.raises(logs.LogError, match=re.escape(sentence)):
+        resumed(copied, monkeypatch, 40)
+    resumed(copied, monkeypatch, 20)  # what comes after the checkpoint is written again
+
+
+def test_more_epochs_are_the_runs_own_from_then_on(copied, monkeypatch):
+    before = run_folder.read_config(copied)
+    resumed(copied, monkeypatch, 40, epochs=5)
+    after = run_folder.read_config(copied)
+    assert (before["settings"]["epochs"], before["total_steps"]) == (3, 60)
+    assert after == before | {"settings": before["settings"] | {"epochs": 5}, "total_steps": 100}
 
 
 def test_a_resume_on_more_devices_says_that_bits_will_differ(copied, monkeypatch, capsys):

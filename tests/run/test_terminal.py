@@ -1,5 +1,8 @@
 """What the terminal shows: sentences for made-up runs, the bar's numbers, one line for every expected error."""
 
+import errno
+import io
+import os
 import re
 import time
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 
 from core.measure.evaluation import Evaluation
 from core.run import checkpoints, logs, run_folder, terminal
+from core.run.errors import OutputError
 from core.settings.command_line import parse
 from core.settings.settings import Settings
 
@@ -31,6 +35,36 @@ def test_a_worker_that_leaves_the_terminal_to_worker_0_says_nothing(capsys, monk
     monkeypatch.setattr(terminal, "silent", True)
     terminal.say("a line")
     assert terminal.Progress(0, 10, 5).bar.disable and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"), [("ascii", b"76.1 % \\xb1 0.4\n"), ("utf-8", "76.1 % ± 0.4\n".encode())]
+)
+def test_a_terminal_that_knows_no_plus_minus_gets_its_escape(monkeypatch, encoding, written):
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
+    monkeypatch.setattr(terminal.sys, "stdout", out)
+    terminal.say("76.1 % ± 0.4")
+    assert out.buffer.getvalue() == written, "and it is there at once"
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC])
+def test_an_output_that_takes_no_line_is_one_line(monkeypatch, number):
+    """`| head -1`, or a disk that is full; it is not the run's folder that is full."""
+
+    class Refusing(io.StringIO):
+        def write(self, text):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(terminal.sys, "stdout", Refusing())
+    with pytest.raises(OutputError) as refused:
+        terminal.say("a line")
+    message = terminal.one_line(refused.value, parse([]))
+    assert message == f"standard output: {os.strerror(number)}; what was saved before is undamaged, see --resume"
+
+
+def test_an_output_that_was_closed_before_the_start_is_left_alone(monkeypatch):
+    monkeypatch.setattr(terminal.sys, "stdout", None)
+    terminal.say("a line")
 
 
 def test_the_bar_counts_steps_and_shows_images_a_second(monkeypatch, timer):
@@ -142,7 +176,7 @@ def test_accuracy_with_its_standard_error():
 @pytest.mark.parametrize(
     ("train_accuracy", "test_accuracy", "images", "sentence"),
     [
-        (0.10, 0.10, 10_000, "nothing was learned"),
+        (0.10, 0.10, 10_000, "nothing was learned; the diagnosis names the likely cause"),
         (0.12, 0.1089, 10_000, "nothing was learned"),  # chance level + 3 * 0.3 points
         (0.12, 0.1091, 10_000, "close"),
         (0.99, 0.11, 100, "nothing was learned"),  # 100 images: 3 * 3 points
@@ -193,6 +227,11 @@ def test_the_line_of_an_evaluation(capsys):
 def test_expected_errors_are_one_line_and_mistakes_are_shown_whole(error, sentence):
     found = terminal.one_line(error, parse([]))
     assert found is None if sentence is None else found.startswith(sentence)
+
+
+def test_a_resume_that_is_out_of_memory_keeps_its_batch():
+    found = terminal.one_line(MemoryError(), parse(["--resume"]))
+    assert found == "out of memory: close other programs, or train again with a smaller --batch-size"
 
 
 def test_the_command_that_continues_is_quoted(tmp_path, capsys):
