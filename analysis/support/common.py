@@ -10,6 +10,7 @@ from core.devices import DeviceError
 from core.run.checkpoints import CheckpointError
 from core.run.errors import LogError, RunError
 from core.settings.command_line import Parser
+from layers_explained.support.printing import one_line, printable
 
 EXPECTED_ERRORS = (RunError, LogError, CheckpointError, DataError, DeviceError)
 
@@ -54,19 +55,6 @@ def answer(main, *arguments) -> None:
 def say(*lines: str) -> None:
     """Print lines at once, with nothing in them that a terminal could take for a command."""
     print(*map(printable, lines), sep="\n", flush=True)
-
-
-def printable(text: str) -> str:
-    r"""`text` with every character that is not printable as its escape, "\x1b" for one; line ends stay.
-
-    Names come from files and from the command line: they may hold escape codes, or bytes that are not UTF-8.
-    """
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
-
-
-def one_line(text: str) -> str:
-    """The same, with line ends written as escapes too."""
-    return printable(text).replace("\n", "\\n")
 
 
 def print_any_text() -> None:

@@ -4,6 +4,8 @@ import argparse
 import difflib
 from pathlib import Path
 
+from layers_explained.support.printing import one_line
+
 
 def read(name: str, docstring: str, arguments: list[str] | None = None) -> argparse.Namespace:
     """The arguments: run, runs_dir, layer, image, out, docs. Exits with 2 and one line on a wrong one."""
@@ -11,7 +13,7 @@ def read(name: str, docstring: str, arguments: list[str] | None = None) -> argpa
         prog=f"{name}.py", description=paragraph(docstring), allow_abbrev=False,
         epilog="Without --run, the walkthrough uses the constants at the top of the file: change them, run it again.",
     )  # fmt: skip
-    parser.error = lambda message: parser.exit(2, f"{name}.py: {message}; see --help\n")
+    parser.error = lambda message: parser.exit(2, one_line(f"{name}.py: {message}; see --help") + "\n")
     parser.add_argument(
         "--run", nargs="?", const="", metavar="RUN",
         help="show the numbers of a layer you trained: a run's name or folder, or nothing for the latest",

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from layers_explained.support.constants import Problem
-from layers_explained.support.printing import printed_by
+from layers_explained.support.printing import printable, printed_by
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 FOLDER = PROJECT / "docs" / "layers"
@@ -54,4 +54,4 @@ def save(figure, path: Path) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise Problem(f"{path}: cannot write the figure ({reason}); name another file with --out") from None
-    print(f"\nfigure: {path}")
+    print(printable(f"\nfigure: {path}"))

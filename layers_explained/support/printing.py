@@ -74,6 +74,19 @@ def print_total(own: float, value: float, source: str) -> None:
     print(f"   by hand {own + 0.0:.6f}; by the {source} {value + 0.0:.6f}\n")
 
 
+def printable(text: str) -> str:
+    r"""`text` with every character that is not printable as its escape, "\x1b" for one; line ends stay.
+
+    Names come from files and from the command line: they may hold escape codes, or bytes that are not UTF-8.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def one_line(text: str) -> str:
+    """The same, with line ends written as escapes too."""
+    return printable(text).replace("\n", "\\n")
+
+
 def measured(text: str, promise: str) -> str:
     """A number that this machine measured; in the reading version, what is promised of it on every machine."""
     return promise if reading_version else text

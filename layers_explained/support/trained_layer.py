@@ -51,7 +51,7 @@ def find(args, classes: tuple[str, ...]) -> TrainedLayer:
         raise Problem(f"--image {number}: not there; the test set of {images.title} has images 0 to {last}")
     image, label = images.test_images[number], int(images.test_labels[number])
 
-    network = restored_network(settings, checkpoint)
+    network = restored_network(settings, checkpoint, config)
     layers = [*network.layers, network.softmax]
     chosen = choose(layers, classes, args.layer, folder)
     position = layers.index(chosen)
@@ -77,13 +77,17 @@ def settings_of(stored: dict) -> Settings:
     return Settings(**{name: value for name, value in stored.items() if name in known})
 
 
-def restored_network(settings: Settings, checkpoint: checkpoints.Checkpoint):
-    """The network of these settings in float64, textbook layers throughout, with the weights of the checkpoint."""
+def restored_network(settings: Settings, checkpoint: checkpoints.Checkpoint, config: dict):
+    """The network of a config.json in float64, textbook layers throughout, with the weights of the checkpoint."""
     tf = import_tensorflow()
     from core.build import build_network
 
     textbook = dataclasses.replace(settings, kernels="textbook", micro_batches=1)
-    network = build_network(textbook, tf.float64)
+    try:
+        network = build_network(textbook, tf.float64, stored=config)
+    except (ValueError, KeyError, TypeError) as error:
+        where = checkpoint.path.parent.parent / run_folder.CONFIG
+        raise Problem(f"{where}: its network cannot be built ({error}); was it edited?") from None
     for name, variable in network.named_variables.items():
         if name not in checkpoint.tensors or checkpoint.tensors[name].shape != tuple(variable.shape):
             raise Problem(

@@ -1,5 +1,6 @@
 """What the tests of the walkthroughs share: running one, and a run folder to show a layer of."""
 
+import copy
 import dataclasses
 import functools
 import importlib
@@ -116,7 +117,8 @@ def check_figure(monkeypatch):
 def runs_dir(tmp_path_factory):
     """A runs folder with a run of each kind of network, on shapes10, untrained; `classic` is the latest.
 
-    `older` is an older version's debug network, `gone` one with a network that exists no more.
+    `older` is an older version's debug network, `gone` one with a network that exists no more. `kept` has its
+    architecture in config.json, and `odd` one that was edited.
     """
     from core import data, devices
 
@@ -125,20 +127,26 @@ def runs_dir(tmp_path_factory):
     from core.run import checkpoints, run_folder
     from core.settings.recipes import RECIPES
 
-    folder = tmp_path_factory.mktemp("runs")
+    folder, architecture = tmp_path_factory.mktemp("runs"), None
     for recipe in ("minute", "modern", "debug", "classic"):
         settings = dataclasses.replace(RECIPES[recipe], data="shapes10", precision="float32")
         run = run_folder.create(folder, recipe)
         run_folder.write_config(run, {"settings": vars(settings), "data": {"name": "shapes10", "title": "shapes10"}})
         network = build_network(settings)
+        architecture = network.architecture if recipe == "debug" else architecture
         tensors = {name: variable.numpy() for name, variable in network.named_variables.items()}
         names = [name for name, variable in network.named_variables.items() if variable.trainable]
         for kind, variables in build_optimizer(settings, network.parameters).state().items():
             tensors |= {f"{kind}/{name}": variable.numpy() + 0.01 for name, variable in zip(names, variables)}
         checkpoints.save(run, 7, tensors, keep=2)
-    for name, network, change in (("older", "debug", "conv1/kernel"), ("gone", "speed128", None)):
+    for name, network, change in (
+        ("older", "debug", "conv1/kernel"), ("gone", "speed128", None), ("kept", "debug", None), ("odd", "debug", None),
+    ):  # fmt: skip
         run = run_folder.create(folder, name)
         config = {"settings": {"network": network, "data": "shapes10"}, "data": {"name": "shapes10", "title": "x"}}
+        if name in ("kept", "odd"):
+            config["architecture"] = copy.deepcopy(architecture)
+            config["architecture"][0] |= {"odd": 1} if name == "odd" else {}
         run_folder.write_config(run, config)
         tensors = checkpoints.newest(folder / "debug").tensors
         checkpoints.save(run, 7, {**tensors, **({change: np.zeros([5, 5, 3, 8])} if change else {})}, keep=1)
