@@ -17,11 +17,12 @@ SMOOTH = 1e-7  # relative error of a gradient away from kinks
 STEP = 1e-4  # of the central differences: they err by about STEP^2, and rounding adds about 1e-16 L / STEP
 
 
-def compare_implementations(implementations, names: tuple[str, ...], bound: float = AGREEMENT) -> None:
+def compare_implementations(implementations, names: tuple[str, ...], bound: float = AGREEMENT, cause: str = "") -> None:
     """Run every implementation on the same numbers; print its time and its distance from the one before.
 
     implementations yields ("loops", function), ..., the slowest first; a function takes nothing and returns
-    one array for each of `names`. Raises Problem at the first one farther than `bound` from the last.
+    one array for each of `names`. Raises Problem at the first one farther than `bound` from the last, where numbers
+    are larger than 1 farther than that part of the largest; the message ends with the `cause`, if one is known.
     """
     machine = "" if printing.reading_version else f"{'milliseconds':>15}{'times faster':>15}"
     print(f"   {'implementation':<27}{machine}   largest difference from the one before")
@@ -37,11 +38,13 @@ def compare_implementations(implementations, names: tuple[str, ...], bound: floa
         promise = f"below {bound:.0e}" if bound else "0: the same bits"
         shown = printing.measured(f"{worst:.1e}", promise) if gaps else ""
         print(f"   {count}  {title:<24}{machine}   {shown}".rstrip(), flush=True)
-        wrong = [name for name, gap in gaps.items() if not gap <= bound]
+        sizes = {name: np.max(np.abs(result), initial=1) for name, result in zip(names, results)}
+        wrong = [name for name, gap in gaps.items() if not gap / sizes[name] <= bound]
         if wrong:
             raise Problem(
                 f"implementation {count} ({title}) and implementation {count - 1} differ by {worst:.1e} in "
-                f"{', '.join(wrong)}; expected at most {bound:.0e}: one of the two was changed"
+                f"{', '.join(wrong)}; expected at most {bound:.0e} of the largest number: "
+                f"{cause or 'one of the two was changed'}"
             )
         before = results
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from layers_explained.support import checks, printing
 from layers_explained.support.comparison import import_tensorflow
+from layers_explained.support.constants import Problem
+
+DIVERGED = 1000  # times the first loss: more than an optimizer that overshoots once
 
 
 def quadratic(w, curvature):
@@ -34,6 +37,16 @@ class Trajectory:
         """`Adam: w [2] visits [61, 2]`."""
         start, _, rates = self.case()
         return f"{self.title}: w {list(start.shape)}, {len(rates)} steps"
+
+    def divergence(self) -> str:
+        """Where the loss rises to more than DIVERGED times the first one, that sentence. Raises Problem at infinity."""
+        start, curvature, rates = self.case()
+        with np.errstate(all="ignore"):
+            losses = quadratic(self.numpy(start, curvature, rates), curvature)
+        diverges = f"it diverges at this rate, {max(rates):g} at its peak: the loss rises from {losses[0]:.3g} to "
+        if not np.all(np.isfinite(losses)):
+            raise Problem(f"{self.title}: {diverges}infinity; make RATES[{self.title!r}] smaller")
+        return f"{diverges}{max(losses):.1e}" if max(losses) > DIVERGED * losses[0] else ""
 
     def implementations(self):
         """(name, function that returns the weights visited), one after the other."""

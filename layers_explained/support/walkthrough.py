@@ -17,6 +17,7 @@ from core.run.run_folder import RunError
 from layers_explained.support import checks, command_line, documents
 from layers_explained.support.comparison import Comparison
 from layers_explained.support.constants import Problem
+from layers_explained.support.printing import one_line, printable
 from layers_explained.support.trajectory import Trajectory
 
 FIGURES = documents.PROJECT / "layers_explained" / "figures"  # ignored by git: everybody's own
@@ -60,9 +61,12 @@ class Walkthrough:
     def four_implementations(self) -> None:
         """Compare the implementations, forward and backward."""
         for comparison in self.each_comparison():
+            divergence = comparison.divergence() if isinstance(comparison, Trajectory) else ""
             checks.compare_implementations(
-                comparison.implementations(), comparison.result_names(), comparison.agreement
+                comparison.implementations(), comparison.result_names(), comparison.agreement, divergence
             )
+            if divergence:
+                print(f"   {divergence}")
 
     def gradient_check(self) -> None:
         """Check the gradients."""
@@ -105,13 +109,13 @@ class Walkthrough:
                 from layers_explained.support import trained_layer  # needs TensorFlow, which takes seconds to import
 
                 trained = trained_layer.find(args, self.layer_classes)
-                print(f"{trained.summary}\n", flush=True)
+                print(f"{printable(trained.summary)}\n", flush=True)
                 documents.save(self.on_your_network(trained), args.out or trained.run / f"{self.name}.png")
         except (Problem, RunError, CheckpointError, DataError) as problem:
-            print(f"{self.name}.py: {problem}", file=sys.stderr)
+            print(one_line(f"{self.name}.py: {problem}"), file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print(f"{self.name}.py: stopped", file=sys.stderr)
+            print(f"\n{self.name}.py: stopped", file=sys.stderr)
             return 1
         except BrokenPipeError:  # the reader of the output, `less` or `head`, has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,9 +1,12 @@
 """The walkthrough of optimization: the hand case, the limit of the learning rate, the schedule."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from layers_explained import optimization
+from layers_explained.support.constants import Problem
 from layers_explained.support.trajectory import quadratic
 
 
@@ -24,6 +27,37 @@ def test_the_largest_rate_of_gradient_descent(factor, converges):
     w = optimization.sgd_numpy(start, curvature, np.full(300, factor / curvature.max()), 0.0)
     assert (quadratic(w[-1], curvature) < quadratic(w[0], curvature)) == converges
     np.testing.assert_allclose(w, optimization.powers(start, curvature, np.full(300, factor / curvature.max())))
+
+
+DIVERGING = {"gradient descent": 0.2, "momentum": 0.3, "Adam": 40}
+
+
+def test_rates_at_which_it_diverges(main, monkeypatch, tmp_path):
+    """The implementations still agree, beside numbers of that size; nobody is told that one was changed."""
+    monkeypatch.setattr(optimization, "RATES", DIVERGING)
+    status, out, err = main(optimization, "--out", tmp_path / "figure.png")
+    assert (status, err) == (0, "") and (tmp_path / "figure.png").exists()
+    assert "   it diverges at this rate, 0.2 at its peak: the loss rises from 36.1 to 3.5e+26\n" in out
+    assert out.count("it diverges at this rate") == 2  # Adam takes large steps, but it comes back
+
+
+def test_a_rate_at_which_the_numbers_end(main, one_line, monkeypatch):
+    monkeypatch.setattr(optimization, "RATES", {**DIVERGING, "gradient descent": 1e9})
+    status, _, err = main(optimization)
+    assert status == 1
+    one_line(err, "gradient descent: it diverges at this rate, 1e+09", "infinity", "make RATES['gradient descent']")
+
+
+def test_at_the_usual_rates_nothing_diverges():
+    assert [trajectory.divergence() for trajectory in optimization.COMPARISONS] == ["", "", ""]
+
+
+def test_a_changed_implementation_that_diverges_is_told_the_rate(monkeypatch):
+    monkeypatch.setattr(optimization, "RATES", DIVERGING)
+    changed = dataclasses.replace(optimization.COMPARISONS[0], loops=lambda *case: np.ones([61, 2]))
+    walkthrough = dataclasses.replace(optimization.WALKTHROUGH, comparisons=(changed,))
+    with pytest.raises(Problem, match=r"expected at most 1e-05 of the largest number: it diverges at this rate"):
+        walkthrough.four_implementations()
 
 
 def test_the_schedule_is_that_of_core():

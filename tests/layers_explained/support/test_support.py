@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from core import model
 from layers_explained import convolution, pooling
 from layers_explained.support import checks, documents
 from layers_explained.support.constants import Problem
@@ -45,7 +46,10 @@ def test_implementations_that_differ_are_named():
 
 
 @pytest.mark.parametrize(("arguments", "status", "words"), [
-    (["--run", "nowhere"], 1, ["nowhere", "debug"]),
+    (["--run", "nowhere"], 1, ["nowhere", "modern"]),
+    (["--run", "x\x1b[31m\ny"], 1, [r"x\x1b[31m\ny"]),
+    (["x\x1b[31m"], 2, [r"x\x1b[31m: no such argument"]),
+    (["--run", "odd"], 1, ["odd/config.json", "cannot be built", "'conv1'", "was it edited?"]),
     (["--run", "debug", "--image", "2000000"], 1, ["--image 2000000", "0 to"]),
     (["--run", "debug", "--image", "-1"], 1, ["--image -1"]),
     (["--run", "debug", "--layer", "conv9"], 1, ["--layer conv9", "it has conv1"]),
@@ -58,7 +62,32 @@ def test_implementations_that_differ_are_named():
 def test_bad_arguments_get_a_line(main, one_line, runs_dir, arguments, status, words):
     found, _, err = main(convolution, *arguments, "--runs-dir", runs_dir)
     assert found == status
+    assert "\x1b" not in err
     one_line(err, *words)
+
+
+def test_a_run_keeps_its_network_when_core_model_is_edited(main, runs_dir, monkeypatch, tmp_path):
+    monkeypatch.setitem(model.NETWORKS, "debug", model.NETWORKS["classic"])
+    status, out, err = main(convolution, "--run", "kept", "--runs-dir", runs_dir, "--out", tmp_path / "figure.png")
+    assert (status, err) == (0, "") and "run      kept, network debug" in out
+
+
+def test_nothing_printed_is_a_command_for_the_terminal(main, runs_dir, tmp_path):
+    folder = tmp_path / "a\x1b[31mb"
+    folder.symlink_to(runs_dir / "debug")
+    status, out, _ = main(convolution, "--run", folder)
+    assert status == 0 and "\x1b" not in out and out.count(r"a\x1b[31mb") == 2  # the run, and where the figure is
+
+
+def test_a_difference_counts_beside_the_largest_number():
+    def pair(scale, gap):
+        yield "loops", lambda: (np.array([1, scale]),)
+        yield "NumPy", lambda: (np.array([1, scale + gap]),)
+
+    checks.compare_implementations(pair(1e6, 1e-5), names=("y",))
+    for scale, gap in ((1e6, 1e-3), (1.0, 1e-9), (1e-3, 1e-9), (np.inf, 1.0)):
+        with pytest.raises(Problem, match="one of the two was changed"), np.errstate(invalid="ignore"):
+            checks.compare_implementations(pair(scale, gap), names=("y",))
 
 
 @pytest.mark.parametrize("arguments", [["--image", "3"], ["--layer", "conv1"], ["--docs", "--run"], ["more"]])
