@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from layers_explained.support import interrupt  # noqa: F401  isort: skip  Ctrl-C: one line
 
 import numpy as np
 
@@ -152,6 +153,7 @@ def by_hand():
     """Print the hand case, forward and backward."""
     z, q = matrices(globals(), "HAND_Z", "HAND_Q")
     require(z.shape == q.shape and len(z) == 1, f"HAND_Z {z.shape}, HAND_Q {q.shape}: make both one row, equally long")
+    require(np.isclose(q.sum(), 1), f"HAND_Q sums to {q.sum():g}: dL/dz = p - q needs probabilities; make the sum 1")
     p = forward_loops(z)
     jacobian = np.diag(p[0]) - np.outer(p[0], p[0])
     squares, cross = backward_loops(p - q, z), cross_entropy_backward_loops(np.ones(1), z, q)

@@ -52,6 +52,7 @@ def test_a_bar_keeps_its_minus_sign_apart_from_its_name(check_figure):
     ("CLASSES", 1, ["CLASSES = 1", "2 or above"]),
     ("BATCH", 0, ["BATCH = 0", "1 or above"]),
     ("HAND_Q", [[0, 1]], ["HAND_Q", "(1, 2)"]),
+    ("HAND_Q", [[1, 1, 1]], ["HAND_Q sums to 3", "make the sum 1"]),
 ])  # fmt: skip
 def test_a_bad_constant_gets_a_line(main, one_line, monkeypatch, constant, value, words):
     monkeypatch.setattr(softmax, constant, value)
