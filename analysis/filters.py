@@ -51,6 +51,7 @@ def parse(argv=None):
 
 if __name__ == "__main__":
     ARGS = parse()  # before TensorFlow, which takes seconds to start
+    common.end_quietly_while_importing()
 
 from analysis.support import channels, image_sheet, receptive_field, style
 from analysis.support.image_sheet import Tile

@@ -51,6 +51,7 @@ def parse(argv=None):
 
 if __name__ == "__main__":
     ARGS = parse()  # before TensorFlow, which takes seconds to start
+    common.end_quietly_while_importing()
 
 from matplotlib import colors, ticker
 

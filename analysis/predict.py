@@ -56,6 +56,7 @@ def build_parser():
 
 if __name__ == "__main__":
     ARGS = build_parser().parse_args()  # before TensorFlow, which takes seconds to start
+    common.end_quietly_while_importing()
 
 from core import devices
 

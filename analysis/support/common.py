@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import signal
 import sys
 from pathlib import Path
 
 from core.data.data_set import DataError
 from core.devices import DeviceError
+from core.run import signals
 from core.run.checkpoints import CheckpointError
 from core.run.errors import LogError, RunError
 from core.settings.command_line import Parser
@@ -31,9 +33,15 @@ def parser(script: str, question: str, several: bool = False, figure: str = "{sc
     return args
 
 
+def end_quietly_while_importing() -> None:
+    """Until `answer`, Ctrl-C ends the script with one line: in the middle of an import it would be fifty."""
+    signals.exit_quietly_on_interrupt(Path(sys.argv[0]).name, "stopped")
+
+
 def answer(main, *arguments) -> None:
     """Run `main`; what a user can do wrong becomes one line and exit status 1."""
     script = Path(sys.argv[0]).name
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     print_any_text()
     try:
         main(*arguments)

@@ -33,13 +33,13 @@ class StopRequest:
         self.signal = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
 
 
-def exit_quietly_on_interrupt(script: str) -> None:
-    """Until a StopRequest takes over, Ctrl-C ends the process with one line: nothing has been written yet."""
+def exit_quietly_on_interrupt(script: str, what: str = "stopped before the first step; nothing was written") -> None:
+    """Until another handler takes over, Ctrl-C ends the process with one line: nothing has been written yet."""
 
     terminal = os.dup(2)  # standard error is hidden while TensorFlow is imported
 
     def leave(number, frame):
-        os.write(terminal, f"\n{script}: stopped before the first step; nothing was written\n".encode())
+        os.write(terminal, f"\n{script}: {what}\n".encode())
         os._exit(130)  # at once: the interrupted code may be TensorFlow's start-up, which would print a traceback
 
     signal.signal(signal.SIGINT, leave)

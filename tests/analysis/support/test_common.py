@@ -2,13 +2,16 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_runs import MadeRun
-from runner import run, started
+from runner import PROJECT, run, started
 
 from analysis.support import common
 from analysis.support.run import NotMeasured, Run
@@ -159,3 +162,35 @@ def test_no_figure_is_forgotten_above():
     scripts = {path.stem for path in Path(common.__file__).parents[1].glob("*.py") if ".png" in path.read_text()}
     others = {name.split()[0] for name in FIGURES}
     assert scripts <= others and others - scripts <= {"activations", "curvature", "gradients", "compare"}  # panels.py
+
+
+STARTING = [path for path in sorted(PROJECT.glob("analysis/*.py")) if "# before TensorFlow" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", STARTING, ids=lambda path: path.stem)
+def test_ctrl_c_while_tensorflow_starts_is_one_line(path):
+    """Its arguments are read, its heavy imports are still to come: there every such script asks for it."""
+    block = re.search(r'if __name__ == "__main__":\n(.*\n)+?\n', path.read_text())[0]
+    assert block.splitlines()[-1] == "    common.end_quietly_while_importing()"
+
+
+def test_ctrl_c_in_an_import_ends_the_script_at_once():
+    code = (
+        "import os, signal, sys; sys.argv = ['replay.py']\n"
+        "from analysis.support import common\n"
+        "common.end_quietly_while_importing()\n"
+        "os.kill(os.getpid(), signal.SIGINT); print('not reached')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nreplay.py: stopped\n")
+
+
+def test_ctrl_c_later_on_is_raised_as_usual(monkeypatch):
+    def main():
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("it is raised in the line above")
+
+    monkeypatch.setattr(sys, "argv", ["replay.py"])
+    with pytest.raises(SystemExit) as stopped:
+        common.answer(main)
+    assert stopped.value.code == "\nreplay.py: stopped"
