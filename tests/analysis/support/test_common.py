@@ -170,7 +170,7 @@ STARTING = [path for path in sorted(PROJECT.glob("analysis/*.py")) if "# before 
 @pytest.mark.parametrize("path", STARTING, ids=lambda path: path.stem)
 def test_ctrl_c_while_tensorflow_starts_is_one_line(path):
     """Its arguments are read, its heavy imports are still to come: there every such script asks for it."""
-    block = re.search(r'if __name__ == "__main__":\n(.*\n)+?\n', path.read_text())[0]
+    block = re.search(r'if __name__ == "__main__":\n(.*\n)+?\n', path.read_text())[0].rstrip()
     assert block.splitlines()[-1] == "    common.end_quietly_while_importing()"
 
 
