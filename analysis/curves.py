@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from analysis.support import common, curves_figure
-from analysis.support.run import Run, counted
+from analysis.support.run import Run, counted, runs_of
 from core.run import run_folder
 
 SECONDS_BETWEEN = 5  # with --follow
@@ -107,12 +107,12 @@ def overfitting(run: Run) -> list[str]:
 
 def main(args) -> None:
     """Draw, print the verdict, and with --follow do so again until every run is complete."""
-    folders = [run_folder.find(name, args.runs_dir) for name in args.run or [None]]
+    folders = list(dict.fromkeys(run_folder.find(name, args.runs_dir) for name in args.run or [None]))
     suffix = f"-{args.panel}" if args.panel else ""
     here = args.runs_dir / f"overlay{suffix}.png" if len(folders) > 1 else folders[0] / f"curves{suffix}.png"
     out, printed = args.out or here, None
     while True:
-        runs = [Run(folder) for folder in folders]
+        runs = runs_of(folders)
         verdicts = [verdict(run) for run in runs]
         curves_figure.draw(runs, verdicts, args.panel, out)
         if verdicts != printed:

@@ -20,7 +20,7 @@ from analysis.report_parts.inside import inside_of
 from analysis.report_parts.page import Material, page
 from analysis.support import common
 from analysis.support.predictions import predictions_of
-from analysis.support.run import NotMeasured, Run
+from analysis.support.run import NotMeasured, Run, runs_of
 from core.run import checkpoints, run_folder
 
 SECONDS_BETWEEN = 10  # with --watch
@@ -59,7 +59,7 @@ def main(args) -> None:
     out = args.out or (folders[0] if len(folders) == 1 else args.runs_dir) / "report.html"
     found = [None] * len(folders)
     while True:
-        found = [material(Run(folder), args.data_dir, before) for folder, before in zip(folders, found)]
+        found = [material(run, args.data_dir, before) for run, before in zip(runs_of(folders), found)]
         text = page(found, args.watch)
         write(text, out)
         common.say(f"written  {out} ({len(text.encode()) / 1e6:.1f} MB): open it in a browser")

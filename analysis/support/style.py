@@ -81,6 +81,12 @@ def shortened(name: str, letters: int = 40) -> str:
     return name if len(name) <= letters else f"{name[:half]}…{name[-half:]}"
 
 
+def shortened_apart(names: list[str], letters: int) -> list[str]:
+    """The names shortened; whole where shortened ones are equal, which would share a line of a legend."""
+    short = [shortened(name, letters) for name in names]
+    return [one if short.count(one) == 1 else name for one, name in zip(short, names)]
+
+
 def caption(axes, text: str, inches: float) -> int:
     """Write `text` into axes of its own, from the left edge; returns the number of lines."""
     axes.set_axis_off()

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 from made_checkpoints import cached_load, write_run
 from made_runs import MadeRun
-from report_pages import HOSTILE, Page, hostile_copy, written
+from report_pages import FOLDER, HOSTILE, Page, hostile_copy, written
 from runner import run, tenth_of_shapes10
 
 from analysis import report
@@ -110,7 +111,8 @@ def test_a_page_of_classic_is_small(tmp_path):
 def test_hostile_names_and_notes_are_text(straight, tmp_path):
     found = Page(written(hostile_copy(straight, tmp_path)))
     assert len(found.scripts) == 1 and "window.broken" not in found.scripts[0]
-    assert found.text.count(HOSTILE) >= 4  # title, verdict, commit, notes
+    assert found.text.count(HOSTILE) >= 4  # heading, verdict, commit, notes
+    assert found.text.count(FOLDER) >= 3  # title, heading, verdict
     assert not found.all("img", src="x")
 
 
@@ -342,6 +344,14 @@ def test_two_networks_are_compared_first(straight, tmp_path):
     assert "learning rate: 0.01 (straight), 0.02 (other)" in found.text
     ids = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
     assert len(ids) == len(set(ids)) and set(found.data) == {"run0-data", "run1-data"}
+
+
+def test_a_renamed_run_has_the_name_of_its_folder(tmp_path):
+    old = MadeRun().write(tmp_path, "first").folder.rename(tmp_path / "first-old")
+    new, copy = (MadeRun().write(tmp_path / place, "first").folder for place in "ab")
+    assert ">first-old and first</h1>" in written(old, new)
+    page = written(new, copy)
+    assert f">{Path('a', 'first')} and {Path('b', 'first')}</h1>" in page
 
 
 def test_recipes_over_paired_seeds(tmp_path):
