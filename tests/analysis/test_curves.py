@@ -99,6 +99,8 @@ def test_not_a_number(tmp_path):
 
 def test_before_anything_has_happened(tmp_path):
     assert verdict(tmp_path, losses=[]) == "it: no step yet."
+    torn = verdict(tmp_path / "c", losses=[], train=[(1.5, 0.5)] * 2, test=[(1.6, 0.4)] * 2)
+    assert torn == "it: steps.csv holds no step although epochs.csv has 2 evaluations."
     assert "no epoch is complete yet" in verdict(tmp_path / "b", losses=[2.3, 2.2])
 
 
@@ -121,10 +123,13 @@ def test_the_script_draws_the_latest_run_several_runs_and_where_it_is_told(tmp_p
     assert "one: after 2 epochs" in done.stdout
     drawn = (tmp_path / "new" / "both.svg").read_text()
     assert drawn.startswith("<?xml") and not list((tmp_path / "new").glob(".partial*"))
-    both = (tmp_path / "one" / "curves.png", tmp_path / "two" / "curves.png")
+    both_folders = (tmp_path / "one", tmp_path / "two")
+    both = [folder / "curves.png" for folder in both_folders]
     before = [path.exists() and path.read_bytes() for path in both]
     run("analysis/curves.py", "one", "two", "--runs-dir", tmp_path)
     assert (tmp_path / "overlay.png").exists()
+    run("analysis/curves.py", *both_folders, "--runs-dir", tmp_path / "elsewhere", "--panel", "loss")
+    assert (tmp_path / "overlay-loss.png").exists() and not (tmp_path / "elsewhere").exists()
     assert [path.exists() and path.read_bytes() for path in both] == before, "an overlay is not a run's own figure"
     run("analysis/curves.py", "one", "--panel", "accuracy", "--runs-dir", tmp_path)
     assert (tmp_path / "one" / "curves-accuracy.png").exists()

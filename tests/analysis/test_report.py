@@ -419,6 +419,9 @@ def test_as_a_user_calls_it(tmp_path):
     done = run("analysis/report.py", "--runs-dir", tmp_path / "runs", "one", "two")
     path = tmp_path / "runs" / "report.html"
     assert f"written  {path}" in done.stdout and "one and two" in Page(path.read_text()).text
+    path.unlink()
+    run("analysis/report.py", tmp_path / "runs" / "one", tmp_path / "runs" / "two", "--runs-dir", tmp_path / "other")
+    assert path.is_file() and not (tmp_path / "other").exists()
     done = run("analysis/report.py", "--runs-dir", tmp_path / "runs", "three", status=1)
     assert done.stderr.count("\n") == 1 and "three: no such run" in done.stderr
 
