@@ -74,7 +74,7 @@ def fill(run: Run, panels: tuple[Panel, ...], known_lacking: dict[str, str], tit
     """(figure, conclusions {title: text}, what is lacking {title: reason}). One panel is a slide."""
     rows, columns = GRIDS[len(panels)]
     slide, width = len(panels) + len(known_lacking) == 1, style.WIDTH / columns
-    heights = [0.55, *[3.2, 1.3] * rows] if rows > 1 else [0.5, 6.6, 1.3]
+    heights = [0.55, *[3.2, 1.6] * rows] if rows > 1 else [0.5, 6.6, 1.3]
     drawing, axes = style.figure(1 + 2 * rows, columns, heights)
     conclusions, lacking = {}, {}
     for panel, area, below in zip(panels, axes[1::2].flat, axes[2::2].flat):
