@@ -47,8 +47,15 @@ def run_script(script: str, subject: str, panels: tuple[Panel, ...], args) -> No
     run = Run(run_folder.find(args.run, args.runs_dir))
     chosen = tuple(panel for panel in panels if args.panel in (None, panel.name))
     out = args.out or run.folder / (f"{script}-{args.panel}.png" if args.panel else f"{script}.png")
-    title = chosen[0].title if args.panel else subject
-    draw_all(run, chosen, f"{title}: {style.shortened(run.name)} on {run.data_title}", out)
+    title = f"{chosen[0].title if args.panel else subject}: {style.shortened(run.name, 24)} on {run.data_title}"
+    if run.first_not_finite:
+        step, name = run.first_not_finite
+        common.say(
+            f"{run.name}: not finite at step {step:,} ({name}) for the first time; what follows is computed from the "
+            "numbers that are finite."
+        )
+        title += f", not finite at step {step:,}"
+    draw_all(run, chosen, title, out)
 
 
 def draw_all(run: Run, panels: tuple[Panel, ...], title: str, out: Path) -> None:

@@ -139,6 +139,14 @@ class Run:
         return table.steps, table.values[:, 0]
 
     @cached_property
+    def first_not_finite(self) -> tuple[int, str] | None:
+        """(step, name) of the first loss or quantity of layers.csv that is not finite; None if all of them are."""
+        found = [(self.steps["step"], self.steps["loss"], "loss")]
+        found += [(*of, quantity) for quantity, layers in self._series.items() for of in layers.values()]
+        lost = [(steps[~np.isfinite(values)], name) for steps, values, name in found]
+        return min(((int(steps.min()), name) for steps, name in lost if len(steps)), default=None)
+
+    @cached_property
     def _predictions(self) -> dict[str, np.ndarray] | None:
         return logs.read(self.folder, logs.PREDICTIONS) if (self.folder / logs.PREDICTIONS).is_file() else None
 
