@@ -348,7 +348,7 @@ def test_two_networks_are_compared_first(straight, tmp_path):
 
 def test_a_renamed_run_has_the_name_of_its_folder(tmp_path):
     old = MadeRun().write(tmp_path, "first").folder.rename(tmp_path / "first-old")
-    new, copy = (MadeRun().write(tmp_path / place, "first").folder for place in "ab")
+    new, copy = (MadeRun().write(tmp_path / parent, "first").folder for parent in "ab")
     assert ">first-old and first</h1>" in written(old, new)
     page = written(new, copy)
     assert f">{Path('a', 'first')} and {Path('b', 'first')}</h1>" in page
