@@ -50,6 +50,11 @@ def profiles(panel, table: Table, scale: float = 1) -> None:
     panels.layers_below(panel, table.layers)
 
 
+def only(table: Table) -> str:
+    """That nothing is known of a change, if there is one measurement; else nothing."""
+    return f"Only one measurement, at step {table.steps[0]:,}: no change is known." if len(table.steps) == 1 else ""
+
+
 def draw_std(panel, run: Run) -> str:
     """Does the signal keep its size? The standard deviation from layer to layer, untrained and trained."""
     table = panels.measured(run, "activation_std")
@@ -67,8 +72,12 @@ def draw_std(panel, run: Run) -> str:
         f"Untrained, the signal {meaning}: from {number(begin[0])} in {table.layers[0]} to "
         f"{number(begin[hidden - 1])} in {table.layers[hidden - 1]}. "
         + (f"A factor below {HALF} or above {DOUBLE}: {style.listed(jumps)}. " if jumps else "")
-        + f"{table.layers[-1]}, the output layer, is initialized small. At step {table.steps[-1]:,}: from "
-        f"{number(end[0])} to {number(end[hidden - 1])}, and {number(end[-1])} in {table.layers[-1]}."
+        + f"{table.layers[-1]}, the output layer, is initialized small. "
+        + (
+            only(table)
+            or f"At step {table.steps[-1]:,}: from {number(end[0])} to {number(end[hidden - 1])}, and "
+            f"{number(end[-1])} in {table.layers[-1]}."
+        )
     )
 
 
@@ -77,6 +86,12 @@ def draw_std_over_run(panel, run: Run) -> str:
     table = panels.measured(run, "activation_std")
     std = np.maximum(table.values, ZERO)
     heat_map(panel, run, Table(table.steps, table.layers, std), "std", norm="log", cmap="viridis")
+    if text := only(table):
+        most, least = std[0].argmax(), std[0].argmin()
+        return (
+            f"{text} Largest in {table.layers[most]}: {number(std[0, most])}, smallest in {table.layers[least]}: "
+            f"{number(std[0, least])}."
+        )
     change = std[-1] / std[0]
     most = np.argmax(np.abs(np.log(change)))
     return (
@@ -97,8 +112,9 @@ def draw_mean(panel, run: Run) -> str:
     most = np.argmax(np.abs(shifts[-1]))
     return (
         f"Furthest from zero at step {mean.steps[-1]:,}: {mean.layers[most]}, its mean {shifts[-1, most]:+.2f} "
-        f"standard deviations. That is {mean.values[-1, most]:+.2g}; at step {mean.steps[0]:,} it was "
-        f"{shifts[0, most]:+.2f} standard deviations. Behind a ReLU no value is negative, so the mean is positive."
+        f"std. Without the division by std it is {mean.values[-1, most]:+.2g}. "
+        + (only(mean) or f"At step {mean.steps[0]:,} it was {shifts[0, most]:+.2f} std.")
+        + " Behind a ReLU no value is negative, so the mean is positive."
     )
 
 
@@ -107,6 +123,12 @@ def draw_sparsity(panel, run: Run) -> str:
     table = panels.measured(run, "sparsity")
     profiles(panel, table, scale=100)
     panel.set(ylabel="zeros (%)", ylim=(-3, 103))
+    if text := only(table):
+        return (
+            f"{text} Highest in {table.layers[table.values[0].argmax()]}: {100 * table.values[0].max():.0f} %. "
+            "Sparsity is the fraction of outputs that are zero; averaged over the layers "
+            f"{100 * table.values[0].mean():.0f} %."
+        )
     change = 100 * (table.values[-1] - table.values[0])
     most = np.argmax(np.abs(change))
     return (
@@ -125,8 +147,9 @@ def draw_sparsity_over_run(panel, run: Run) -> str:
     begin, end = percentages.values[[0, -1]]
     most = end.argmax()
     return (
-        f"Highest at step {table.steps[-1]:,}: {table.layers[most]} with {end[most]:.0f} %, at step "
-        f"{table.steps[0]:,} {begin[most]:.0f} %. Behind a ReLU about half of the outputs are usually zero: "
+        f"Highest at step {table.steps[-1]:,}: {table.layers[most]} with {end[most]:.0f} %"
+        + (f". {text}" if (text := only(table)) else f", at step {table.steps[0]:,} {begin[most]:.0f} %.")
+        + " Behind a ReLU about half of the outputs are usually zero: "
         "each unit is active for some images only."
     )
 
@@ -137,16 +160,18 @@ def draw_dead(panel, run: Run) -> str:
     panels.lines(panel, Table(table.steps, table.layers, 100 * table.values), raw=False, marker="o")
     for level in (SOME_DEAD, MANY_DEAD):
         panel.axhline(100 * level, color=style.RED, linewidth=1, linestyle=":")
-    panel.set(ylabel="dead channels (%)", ylim=(-3, 103))
+    panel.set(ylabel="channels (%)", ylim=(-3, 103))
     panels.over_the_run(panel, run)
     levels = f"Dotted: {100 * SOME_DEAD:.0f} % and {100 * MANY_DEAD:.0f} %, amber and red in the diagnosis."
-    meaning = "A dead channel is zero for all 1,000 images at every position: it has no gradient and stays dead."
+    meaning = "A dead channel is zero for all 1,000 images at every position: it has no gradient and rarely comes back."
     if not table.values.any():
-        number_of = len(table.steps)
-        return f"None at any of the {number_of} measurements, in {style.listed(table.layers)}. {meaning} {levels}"
+        when = f"any of the {len(table.steps)} measurements" if len(table.steps) > 1 else "the only measurement"
+        return f"None at {when}, in {style.listed(table.layers)}. {meaning} {levels}"
     end, worst = 100 * table.values[-1], np.unravel_index(table.values.argmax(), table.values.shape)
     most = end.argmax()
     now = f"{number(end[most])} % of {table.layers[most]}" if end[most] else "none"
+    if text := only(table):
+        return f"At step {table.steps[0]:,} {now}. {text} {meaning} {levels}"
     return (
         f"At step {table.steps[-1]:,} {now}; at most {number(100 * table.values[worst])} %, in "
         f"{table.layers[worst[1]]} at step {table.steps[worst[0]]:,}. {meaning} {levels}"

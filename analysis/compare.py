@@ -24,7 +24,7 @@ import numpy as np
 
 from analysis.support import common, statistics, style
 from analysis.support.comparison_figure import IMAGES, PANELS, draw, draw_images, seconds_at_evaluations
-from analysis.support.run import Run
+from analysis.support.run import Run, runs_of
 from core.run.errors import RunError
 from core.run.run_folder import CONFIG, find, resumed_settings
 from core.settings.command_line import Parser, parse
@@ -78,7 +78,6 @@ def recipes_of(runs: list[Run]) -> list[Recipe]:
             raise RunError(f"{named} have the same settings: leave all but one of each seed out")
     names = [name_of(group) for group in groups]
     names = [name if names.count(name) == 1 else group[0].name for name, group in zip(names, groups)]
-    names = [name if names.count(name) == 1 else str(group[0].folder) for name, group in zip(names, groups)]  # copies
     recipes = [Recipe(name, tuple(group)) for name, group in zip(names, groups)]
     if len(recipes) > MOST:
         raise RunError(f"{len(recipes)} recipes: at most {MOST} are compared at once; name fewer runs")
@@ -200,7 +199,7 @@ def settings_of(run: Run) -> Settings:
 
 def main(args) -> None:
     """Compare, draw, print. Raises RunError when the runs do not compare."""
-    runs = [Run(find(name, args.runs_dir)) for name in args.run]
+    runs = runs_of([find(name, args.runs_dir) for name in args.run])
     recipes = recipes_of(runs)
     names, pairs = [recipe.name for recipe in recipes], list(itertools.combinations(range(len(recipes)), 2))
     networks = len(runs) == len(recipes)

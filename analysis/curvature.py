@@ -93,12 +93,12 @@ def draw_changes(panel, run: Run) -> str:
     panel.axvline(0, color="grey", linewidth=0.8)
     panel.set(xlabel="predicted change g·Δw (nats)", ylabel="actual change (nats)")
     panel.legend()
-    rose = int((actual > 0).sum())
-    less = int(((predicted < 0) & (actual > predicted)).sum())
+    fell, rose, above = actual < 0, actual > 0, actual > predicted
     return (
-        f"Of {counted(len(steps), 'measured step')}, the loss of the step's own batch decreased in {len(steps) - rose} "
-        f"and increased in {rose}. In {less} it decreased less than predicted (above the line): the loss is convex "
-        f"along the step. Sums: predicted {number(predicted.sum())}, actual {number(actual.sum())} nats."
+        f"Of {counted(len(steps), 'measured step')}, the loss of the step's own batch decreased in {fell.sum()} "
+        f"and increased in {rose.sum()}. In {(fell & above).sum()} it decreased less than predicted. Above the line, "
+        f"in {above.sum()}, the loss is convex along the step. Sums: predicted {number(predicted.sum())}, actual "
+        f"{number(actual.sum())} nats."
     )
 
 

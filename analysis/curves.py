@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from analysis.support import common, curves_figure
-from analysis.support.run import Run, counted
+from analysis.support.run import Run, counted, runs_of
 from core.run import run_folder
 
 SECONDS_BETWEEN = 5  # with --follow
@@ -32,6 +32,8 @@ def verdict(run: Run) -> str:
     """
     steps, epochs = run.steps, run.epochs
     if not len(steps["step"]):
+        if count := np.count_nonzero(epochs["step"]):
+            return f"{run.name}: steps.csv holds no step although epochs.csv has {counted(count, 'evaluation')}."
         return f"{run.name}: no step yet."
     lost = np.flatnonzero(~np.isfinite(steps["loss"]))
     if lost.size:
@@ -107,12 +109,12 @@ def overfitting(run: Run) -> list[str]:
 
 def main(args) -> None:
     """Draw, print the verdict, and with --follow do so again until every run is complete."""
-    folders = [run_folder.find(name, args.runs_dir) for name in args.run or [None]]
+    folders = list(dict.fromkeys(run_folder.find(name, args.runs_dir) for name in args.run or [None]))
     suffix = f"-{args.panel}" if args.panel else ""
-    here = args.runs_dir / f"overlay{suffix}.png" if len(folders) > 1 else folders[0] / f"curves{suffix}.png"
+    here = folders[0].with_name(f"overlay{suffix}.png") if len(folders) > 1 else folders[0] / f"curves{suffix}.png"
     out, printed = args.out or here, None
     while True:
-        runs = [Run(folder) for folder in folders]
+        runs = runs_of(folders)
         verdicts = [verdict(run) for run in runs]
         curves_figure.draw(runs, verdicts, args.panel, out)
         if verdicts != printed:
@@ -125,7 +127,7 @@ def main(args) -> None:
 
 def build_parser():
     """The command line."""
-    where = "curves.png in the run's folder; overlay.png in --runs-dir for several"
+    where = "curves.png in the run's folder; overlay.png beside the first of several"
     parser = common.parser("curves", __doc__.splitlines()[0], several=True, figure=where)
     parser.add_argument("--follow", action="store_true", help="redraw every few seconds until training is over")
     names = tuple(curves_figure.PANELS)

@@ -37,11 +37,22 @@ def draw_size(panel, run: Run) -> str:
     typical, begin, end = np.median(table.values, axis=0), panels.opening(table), panels.closing(table)
     most, least = typical.argmax(), typical.argmin()
     changed = np.argmax(np.abs(np.log(np.maximum(end, TINY) / np.maximum(begin, TINY))))
+    if typical.any():
+        sizes = (
+            f"Largest in {table.layers[most]} (median {number(typical[most])}), smallest in {table.layers[least]} "
+            f"({number(typical[least])}). "
+        )
+    else:
+        sizes = "No layer has a gradient in most of the steps (median 0). "
+    change = (
+        f"From the first tenth of the run to the last, {table.layers[changed]} changed most: from "
+        f"{number(begin[changed])} to {number(end[changed])}. "
+    )
     return (
-        f"Largest in {table.layers[most]} (median {number(typical[most])}), smallest in {table.layers[least]} "
-        f"({number(typical[least])}). From the first tenth of the run to the last, {table.layers[changed]} changed "
-        f"most: from {number(begin[changed])} to {number(end[changed])}. RMS: the root of the mean square over the "
-        f"weights of a kernel. Lines are smoothed; pale: {panels.pale(table)}."
+        sizes
+        + (change if begin.any() or end.any() else "")
+        + "RMS: the root of the mean square over the weights of a kernel. Lines are smoothed; pale: "
+        f"{panels.pale(table)}."
     )
 
 
@@ -56,18 +67,31 @@ def draw_flow(panel, run: Run) -> str:
     style.log_scale(panel)
     panels.layers_below(panel, table.layers)
     panel.legend()
-    flows = [profile[0] / max(profile[-1], TINY) for profile in profiles.values()]
-    if min(flows) < VANISHING:
-        meaning = f"below {VANISHING:g}: the gradient vanishes, and the first layer hardly learns"
-    elif max(flows) > EXPLODING:
-        meaning = f"above {EXPLODING}: the gradient explodes on the backward pass"
-    else:
-        meaning = f"neither vanishing (below {VANISHING:g}) nor exploding (above {EXPLODING})"
+    begin, end = (f"{number(x[0] / x[-1])}" if x[-1] else f"{number(x[0])} / 0" for x in profiles.values())
     return (
-        f"{table.layers[0]} / {table.layers[-1]}: {number(flows[0])} at first, {number(flows[1])} at the end, "
-        f"{meaning}. "
+        f"{table.layers[0]} / {table.layers[-1]}: {begin} at first, {end} at the end, "
+        f"{flow_in_words(run, table, np.stack(list(profiles.values())))}. "
         "Medians of the norm of each kernel's gradient. The backward pass goes from right to left."
     )
+
+
+def flow_in_words(run: Run, table: Table, norms: np.ndarray) -> str:
+    """What the first layer's gradient as a fraction of the last one's means. norms [2,L]: at first, at the end."""
+    if run.first_not_finite:
+        return "in a run that is not finite"
+    if not norms[-1].any():
+        return "where no layer has a gradient"
+    if not norms[:, -1].all():
+        return f"no ratio where {table.layers[-1]} has no gradient"
+    flows = norms[:, 0] / norms[:, -1]
+    low, high = flows.argmin(), flows.argmax()
+    if flows[low] < VANISHING and norms[low, -1] > EXPLODING:
+        return f"below {VANISHING:g}: the gradient of {table.layers[-1]} explodes, its norm is {number(norms[low, -1])}"
+    if flows[low] < VANISHING:
+        return f"below {VANISHING:g}: the gradient vanishes, and the first layer hardly learns"
+    if flows[high] > EXPLODING:
+        return f"above {EXPLODING}: the gradient explodes on the backward pass"
+    return f"neither vanishing (below {VANISHING:g}) nor exploding (above {EXPLODING})"
 
 
 def draw_ratio(panel, run: Run) -> str:
@@ -155,7 +179,9 @@ def draw_cosine(panel, run: Run) -> str:
     panels.over_the_run(panel, run)
     typical = np.median(table.values, axis=0)
     middle, highest, lowest = float(np.median(typical)), typical.argmax(), typical.argmin()
-    if middle < OPPOSED:
+    if not typical.any():
+        meaning = "no direction, as where there is no gradient"
+    elif middle < OPPOSED:
         meaning = f"below {OPPOSED}, each step undoes part of the step before: a smaller learning rate may do better"
     elif middle > ALIGNED:
         meaning = f"above {ALIGNED}, successive steps have one direction: a larger learning rate may do"

@@ -44,7 +44,8 @@ if __name__ == "__main__":
     common.end_quietly_while_importing()
 
 import train_loop
-from analysis.support import batch_figure, batch_result, step_comparison
+from analysis.support import batch_figure, batch_result, step_comparison, style
+from analysis.support.run import names_apart
 from core import devices, replicas
 from core.data import load
 from core.measure import probes
@@ -99,7 +100,7 @@ def main(args) -> None:
 
         result = batch_result.measure_batch(step, training)
         out = args.out or folder / (f"replay-step-{step}" + (f"-{args.panel}.png" if args.panel else ".png"))
-        batch_figure.draw(result, data.class_names, title_of(config, logged), out, args.panel)
+        batch_figure.draw(result, data.class_names, title_of(names_apart([folder])[0], logged), out, args.panel)
         common.say(f"drawn    {out}", "")
         lost = not np.isfinite([logged["loss"], logged["gradient_norm"]]).all()
         if lost:
@@ -142,10 +143,10 @@ def take(step: int, training, args) -> dict[str, float]:
     return {name: float(metrics[name]) for name in step_comparison.COMPARED}
 
 
-def title_of(config: dict, logged: dict) -> str:
+def title_of(name: str, logged: dict) -> str:
     """The title of the figure."""
     return (
-        f"Step {logged['step']:,} of {config['run'][:40]}: loss {logged['loss']:.3g}, accuracy "
+        f"Step {logged['step']:,} of {style.shortened(name)}: loss {logged['loss']:.3g}, accuracy "
         f"{100 * logged['accuracy']:.0f} %, learning rate {logged['learning_rate']:.3g}"
     )
 

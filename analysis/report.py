@@ -20,7 +20,7 @@ from analysis.report_parts.inside import inside_of
 from analysis.report_parts.page import Material, page
 from analysis.support import common
 from analysis.support.predictions import predictions_of
-from analysis.support.run import NotMeasured, Run
+from analysis.support.run import NotMeasured, Run, runs_of
 from core.run import checkpoints, run_folder
 
 SECONDS_BETWEEN = 10  # with --watch
@@ -56,10 +56,10 @@ def write(text: str, out: Path) -> None:
 def main(args) -> None:
     """Write the page, and with --watch write it again until every run is complete."""
     folders = list(dict.fromkeys(run_folder.find(name, args.runs_dir) for name in args.run or [None]))
-    out = args.out or (folders[0] if len(folders) == 1 else args.runs_dir) / "report.html"
+    out = args.out or (folders[0] if len(folders) == 1 else folders[0].parent) / "report.html"
     found = [None] * len(folders)
     while True:
-        found = [material(Run(folder), args.data_dir, before) for folder, before in zip(folders, found)]
+        found = [material(run, args.data_dir, before) for run, before in zip(runs_of(folders), found)]
         text = page(found, args.watch)
         write(text, out)
         common.say(f"written  {out} ({len(text.encode()) / 1e6:.1f} MB): open it in a browser")
@@ -75,7 +75,7 @@ def build_parser():
         if action.dest == "run":
             action.nargs, action.help = "*", "a run: its name, its folder, or nothing for the latest; several: compared"
     add = parser.add_argument
-    where = "report.html in the run's folder; in --runs-dir for several"
+    where = "report.html in the run's folder; beside the first of several"
     add("--out", metavar="FILE", type=Path, help=f"the page to write [{where}]")
     add("--watch", action="store_true", help="write it again while training goes on; the page reloads itself")
     add("--data-dir", metavar="DIR", default="", help="where the images are now, if they have moved")

@@ -8,11 +8,12 @@ from unittest import mock
 from runner import tenth_of_shapes10
 
 from analysis import report
-from analysis.support.run import Run
+from analysis.support.run import runs_of
 from core.run import run_folder
 
 VOID = ("meta", "img", "input", "br", "link", "hr")
 HOSTILE = 'x</script><script>window.broken=1</script><img src=x onerror="window.broken=2">&amp;'
+FOLDER = '<img src=x onerror="window.broken=3">&amp;'  # a folder's name has no slash
 
 
 class Page(HTMLParser):
@@ -63,15 +64,15 @@ class Page(HTMLParser):
 def written(*folders) -> str:
     """The page of these runs on a tenth of shapes10, in this process."""
     with mock.patch("core.data.load", lambda *given: tenth_of_shapes10()):
-        return report.page([report.material(Run(folder), "") for folder in folders])
+        return report.page([report.material(run, "") for run in runs_of(list(folders))])
 
 
 def hostile_copy(folder, runs_dir):
     """A copy of a run whose name, data and notes hold what would run if it were not escaped."""
-    copy = runs_dir / "hostile"
+    copy = runs_dir / FOLDER
     shutil.copytree(folder, copy)
     config = run_folder.read_config(copy)
-    config["run"] = config["data"]["title"] = config["git_commit"] = HOSTILE
+    config["data"]["title"] = config["git_commit"] = HOSTILE
     run_folder.write_config(copy, config)
     (copy / "notes.md").write_text(f"Expected 60 %.\n{HOSTILE}\n")
     return copy

@@ -21,7 +21,7 @@ import numpy as np
 from analysis.benchmarks import options
 from analysis.benchmarks.benchmark import read_table
 from analysis.support import common, style
-from analysis.support.run import counted
+from analysis.support.run import counted, names_apart
 from core.run import logs, run_folder
 from core.run.errors import RunError
 from core.settings.recipes import RECIPES
@@ -63,7 +63,11 @@ def point_of(folder: Path) -> tuple[str, float, float]:
         raise RunError(f"{folder}: trained on {config['data']['title']}; the points are of cifar10's test set")
     until = timing["step"] <= evaluations["step"][-1]
     seconds = timing["step_seconds"][until].sum() + timing["probe_seconds"][until].sum()
-    return f"{config['run']} on {config['data']['title']}", seconds / 60, 100 * evaluations["test_accuracy"][-1]
+    return (
+        f"{names_apart([folder])[0]} on {config['data']['title']}",
+        seconds / 60,
+        100 * evaluations["test_accuracy"][-1],
+    )
 
 
 def draw(points: dict[str, np.ndarray], run: tuple | None, title: str, out: Path) -> None:

@@ -39,8 +39,9 @@ def draw(recipes: list, title: str, out: Path, only: str | None = None) -> None:
     chosen = [PANELS[only]] if only else list(PANELS.values())
     drawing, (areas,) = style.figure(1, len(chosen))
     test, handles = recipes[0].runs[0].test_name, {}
+    names = style.shortened_apart([recipe.name for recipe in recipes], 60)
     for panel, area in zip(chosen, areas):
-        for recipe, colour, marker in zip(recipes, style.COLOURS, "os^Dv"):
+        for name, recipe, colour, marker in zip(names, recipes, style.COLOURS, "os^Dv"):
             lines = [curve(run, panel) for run in recipe.runs]
             shared = min(len(x) for x, _ in lines)  # an unfinished run is shorter
             some = slice(0, shared, max(shared // RAW, 1))
@@ -48,7 +49,7 @@ def draw(recipes: list, title: str, out: Path, only: str | None = None) -> None:
             mark = "" if panel.loss else marker
             (line,) = area.plot(x, y.mean(axis=0), color=colour, marker=mark, markersize=9)
             area.fill_between(x, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.2, linewidth=0)
-            handles[style.shortened(recipe.name, 60)] = line
+            handles[name] = line
         area.set(title=panel.title.format(test=test.capitalize()), xlabel=panel.x, ylabel=panel.y.format(test=test))
     if any(len(recipe.runs) > 1 for recipe in recipes):
         handles["band: lowest to highest seed"] = area.fill_between([], [], color=style.GREY, alpha=0.3, linewidth=0)

@@ -79,9 +79,10 @@ def legend(runs: list[Run]) -> dict:
         handles = {}
     else:
         train_colour = test_colour = "black"
+        names = style.shortened_apart([run.name for run in runs], 32)
         handles = {
-            f"{style.shortened(run.name, 32)}{result(run)}": Line2D([], [], color=colour, linewidth=4)
-            for run, (colour, _) in zip(runs, colours_of(runs))
+            f"{name}{result(run)}": Line2D([], [], color=colour, linewidth=4)
+            for name, run, (colour, _) in zip(names, runs, colours_of(runs))
         }
     return handles | {
         "batches of training, smoothed": Line2D([], [], color=train_colour, linewidth=1),

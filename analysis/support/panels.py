@@ -47,8 +47,15 @@ def run_script(script: str, subject: str, panels: tuple[Panel, ...], args) -> No
     run = Run(run_folder.find(args.run, args.runs_dir))
     chosen = tuple(panel for panel in panels if args.panel in (None, panel.name))
     out = args.out or run.folder / (f"{script}-{args.panel}.png" if args.panel else f"{script}.png")
-    title = chosen[0].title if args.panel else subject
-    draw_all(run, chosen, f"{title}: {style.shortened(run.name)} on {run.data_title}", out)
+    title = f"{chosen[0].title if args.panel else subject}: {style.shortened(run.name, 24)} on {run.data_title}"
+    if run.first_not_finite:
+        step, name = run.first_not_finite
+        common.say(
+            f"{run.name}: not finite at step {step:,} ({name}) for the first time; what follows is computed from the "
+            "numbers that are finite."
+        )
+        title += f", not finite at step {step:,}"
+    draw_all(run, chosen, title, out)
 
 
 def draw_all(run: Run, panels: tuple[Panel, ...], title: str, out: Path) -> None:
@@ -74,7 +81,7 @@ def fill(run: Run, panels: tuple[Panel, ...], known_lacking: dict[str, str], tit
     """(figure, conclusions {title: text}, what is lacking {title: reason}). One panel is a slide."""
     rows, columns = GRIDS[len(panels)]
     slide, width = len(panels) + len(known_lacking) == 1, style.WIDTH / columns
-    heights = [0.55, *[3.2, 1.3] * rows] if rows > 1 else [0.5, 6.6, 1.3]
+    heights = [0.55, *[3.2, 1.6] * rows] if rows > 1 else [0.5, 6.6, 1.3]
     drawing, axes = style.figure(1 + 2 * rows, columns, heights)
     conclusions, lacking = {}, {}
     for panel, area, below in zip(panels, axes[1::2].flat, axes[2::2].flat):

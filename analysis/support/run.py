@@ -45,7 +45,7 @@ class Run:
         self.config = run_folder.read_config(self.folder)
         self.steps = logs.read(self.folder, logs.STEPS)
         self.epochs = read(self.folder, logs.EPOCHS)
-        self.name = self.required("run")
+        self.name = names_apart([self.folder])[0]  # a renamed run has its new name
         self.data_title = self.required("data", "title")
         self.test_images = self.required("data", "test_images")
         # With --holdout the images are taken from the training set: settings may be chosen by them.
@@ -139,6 +139,14 @@ class Run:
         return table.steps, table.values[:, 0]
 
     @cached_property
+    def first_not_finite(self) -> tuple[int, str] | None:
+        """(step, name) of the first loss or quantity of layers.csv that is not finite; None if all of them are."""
+        found = [(self.steps["step"], self.steps["loss"], "loss")]
+        found += [(*of, quantity) for quantity, layers in self._series.items() for of in layers.values()]
+        lost = [(steps[~np.isfinite(values)], name) for steps, values, name in found]
+        return min(((int(steps.min()), name) for steps, name in lost if len(steps)), default=None)
+
+    @cached_property
     def _predictions(self) -> dict[str, np.ndarray] | None:
         return logs.read(self.folder, logs.PREDICTIONS) if (self.folder / logs.PREDICTIONS).is_file() else None
 
@@ -176,6 +184,24 @@ class Run:
         """What a class is called."""
         names = self.config["data"].get("class_names", [])
         return names[number] if number < len(names) else f"class {number}"
+
+
+def runs_of(folders: list[Path]) -> list[Run]:
+    """The runs in these folders, with names that tell them apart."""
+    runs = [Run(folder) for folder in folders]
+    for run, name in zip(runs, names_apart(folders)):
+        run.name = name
+    return runs
+
+
+def names_apart(folders: list[Path]) -> list[str]:
+    """The shortest end of each path that no other one of them has: `first`; `a/first` and `b/first`."""
+    paths, names = [Path(folder).resolve().parts for folder in folders], []
+    for own in paths:
+        others = [other for other in paths if other != own]
+        unique = (n for n in range(1, len(own) + 1) if all(other[-n:] != own[-n:] for other in others))
+        names.append(str(Path(*own[-next(unique) :])))
+    return names
 
 
 def common_steps(some: np.ndarray | None, others: np.ndarray) -> np.ndarray:

@@ -81,6 +81,12 @@ def shortened(name: str, letters: int = 40) -> str:
     return name if len(name) <= letters else f"{name[:half]}…{name[-half:]}"
 
 
+def shortened_apart(names: list[str], letters: int) -> list[str]:
+    """The names shortened; whole where shortened ones are equal, which would share a line of a legend."""
+    short = [shortened(name, letters) for name in names]
+    return [one if short.count(one) == 1 else name for one, name in zip(short, names)]
+
+
 def caption(axes, text: str, inches: float) -> int:
     """Write `text` into axes of its own, from the left edge; returns the number of lines."""
     axes.set_axis_off()
@@ -108,7 +114,9 @@ def legend_columns(labels) -> int:
 
 
 def log_scale(panel) -> None:
-    """A logarithmic y axis whose numbers are written out: 0.02, not 2 x 10^-2."""
+    """A logarithmic y axis whose numbers are written out: 0.02, not 2 x 10^-2; linear where nothing is above zero."""
+    if not np.isfinite(panel.dataLim.minposy):
+        return
     panel.set_yscale("log")
     low, high = panel.get_ylim()
     decades = np.log10(high / low) if low > 0 else 1

@@ -83,7 +83,7 @@ def find(name: str | None, runs_dir: Path = Path("runs")) -> Path:
         if latest.is_file():
             latest = runs_dir / latest.read_text().strip()
         if not (latest / CONFIG).is_file():
-            raise RunError(f"{runs_dir}: no run there yet; train one with `python train_loop.py` or `make train`")
+            raise RunError(no_latest(runs_dir, latest))
         return runs_dir / latest.resolve().name  # the run's own name, and no longer a path than was given
     # A run that fell back on the built-in data has -shapes10 behind the name it was given.
     for folder in (runs_dir / name, Path(name), runs_dir / f"{name}-shapes10"):
@@ -92,6 +92,20 @@ def find(name: str | None, runs_dir: Path = Path("runs")) -> Path:
     there = sorted(path.parent.name for path in runs_dir.glob(f"*/{CONFIG}") if path.parent.name != LATEST)
     known = f"; {runs_dir} holds {', '.join(there[-5:])}" if there else f"; {runs_dir} holds no run yet"
     raise RunError(f"{name}: no such run (a folder with a {CONFIG}){known}")
+
+
+def no_latest(runs_dir: Path, latest: Path) -> str:
+    """Why there is no latest run, and what to do. latest: where it should be."""
+    configs = [path for path in runs_dir.glob(f"*/{CONFIG}") if path.parent.name != LATEST]
+    if not configs:
+        return f"{runs_dir}: no run there yet; train one with `python train_loop.py` or `make train`"
+    newest = sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True)[:5]
+    target = latest.readlink() if latest.is_symlink() else latest
+    if target.name == LATEST:
+        found = "is missing"
+    else:
+        found = f"points to '{target.name}', which {f'has no {CONFIG}' if latest.exists() else 'is gone'}"
+    return f"{runs_dir / LATEST} {found}; name one of: {', '.join(path.parent.name for path in newest)}"
 
 
 def write_config(folder: Path, config: dict) -> None:

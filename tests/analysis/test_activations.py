@@ -1,13 +1,18 @@
 """Activations drawn: growing and shrinking signals, sparsity and dead channels, each conclusion from its numbers."""
 
+import re
+
 import numpy as np
 import pytest
 from made_runs import FORWARD, MadeRun
-from runner import run
+from matplotlib.text import Annotation
+from readable import texts_of
+from runner import PROJECT, run
 
 from analysis import activations
 from analysis.diagnosis.detectors import DETECTORS
 from analysis.support import panels, style
+from analysis.support.run import Run
 from core.run import run_folder
 
 MEASURED = np.array([0, 50, 100])
@@ -62,7 +67,7 @@ def test_the_mean_is_given_in_standard_deviations(tmp_path):
         tmp_path, activations.draw_mean, activation_std=dict.fromkeys(FORWARD, 2.0),
         activation_mean=dict.fromkeys(FORWARD, 0.0) | {"relu1": [0, 1, 3]},
     )  # fmt: skip
-    assert "relu1, its mean +1.50 standard deviations. That is +3; at step 0 it was +0.00" in text
+    assert "relu1, its mean +1.50 std. Without the division by std it is +3. At step 0 it was +0.00 std." in text
 
 
 def test_sparsity(tmp_path):
@@ -93,10 +98,32 @@ def test_the_dotted_lines_are_the_thresholds_of_the_diagnosis(tmp_path):
     assert "Dotted: 50 % and 90 %" in text
 
 
-def test_one_measurement_is_enough_for_a_figure(tmp_path):
+@pytest.mark.parametrize("dead", [0.0, 0.5])
+def test_one_measurement_is_enough_for_a_figure_and_says_nothing_of_a_change(tmp_path, dead):
+    of = {q: dict.fromkeys(FORWARD, 0.5) for q in ("activation_std", "activation_mean", "sparsity")}
+    of["dead_channels"] = {"relu1": dead}
     for panel in activations.PANELS:
-        of = {q: dict.fromkeys(FORWARD, 0.5) for q in ("activation_std", "activation_mean", "sparsity")}
-        assert conclusion(tmp_path / panel.name, panel.draw, measurements=np.array([0]), **of)
+        text = conclusion(tmp_path / panel.name, panel.draw, measurements=np.array([0]), **of)
+        assert "nly one measurement, at step 0" in text or "None at the only measurement, in relu1" in text
+        assert not re.search(r"Training changed|Between|it was|at most|, at step 0 50|At step 0: from", text)
+
+
+def test_a_dead_channel_may_come_back(tmp_path):
+    assert "rarely comes back" in conclusion(tmp_path, activations.draw_dead, dead_channels={"relu1": [0, 0.3, 0]})
+
+
+def test_no_caption_touches_the_panel_below_it(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(style, "save", lambda drawing, out: drawn.append(drawing))
+    found = Run(PROJECT / "tests" / "faults" / "rate-too-high")
+    panels.draw_all(found, activations.PANELS, "Activations", tmp_path / "it.png")
+    boxes = {text: text.get_window_extent() for text in texts_of(drawn[0])}
+    captions = [text for text in boxes if isinstance(text, Annotation)]
+    assert len(captions) == len(activations.PANELS)
+    for one in captions:
+        over = [text.get_text() for text, box in boxes.items() if text is not one and box.overlaps(boxes[one])]
+        assert not over, (one.get_text(), over)
+    style.close(drawn[0])
 
 
 def test_the_script_draws_and_prints_the_same(tmp_path):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -12,7 +13,7 @@ from runner import run, tenth_of_shapes10, train_here
 
 from analysis import compare
 from analysis.support import comparison_figure, statistics, style
-from analysis.support.run import Run
+from analysis.support.run import Run, runs_of
 from core.run import checkpoints, logs, run_folder
 from core.run.errors import RunError
 
@@ -165,7 +166,8 @@ def test_names(tmp_path):
 
 def test_a_copy_is_named_by_its_folder(tmp_path):
     copies = [write_run(tmp_path / name, "it") for name in "ab"]
-    assert [found.name for found in compare.recipes_of([Run(copy) for copy in copies])] == [*map(str, copies)]
+    names = [found.name for found in compare.recipes_of(runs_of(copies))]
+    assert names == [str(Path("a", "it")), str(Path("b", "it"))]
 
 
 def test_bookkeeping_makes_no_other_recipe(tmp_path):

@@ -49,11 +49,13 @@ def test_predicted_against_actual_change(tmp_path):
         tmp_path, curvature.draw_changes, predicted_change=[-0.4, -0.2, -0.1, -0.1, -0.1, -0.05, -0.05],
         actual_change=[-0.2, -0.3, 0.1, -0.05, -0.05, -0.04, -0.06],
     )  # fmt: skip
-    assert "Of 7 measured steps, the loss of the step's own batch decreased in 6 and increased in 1. In 5 it" in text
+    assert "Of 7 measured steps, the loss of the step's own batch decreased in 6 and increased in 1. In 4 it" in text
+    assert "decreased less than predicted. Above the line, in 5, the loss is convex along the step." in text
     assert "Sums: predicted -1, actual -0.6 nats" in text
-    assert "Sums: predicted 0, actual 0" in conclusion(
-        tmp_path / "b", curvature.draw_changes, predicted_change=0, actual_change=0
-    )
+    text = conclusion(tmp_path / "b", curvature.draw_changes, predicted_change=0, actual_change=0)
+    assert "Sums: predicted 0, actual 0" in text and "decreased in 0 and increased in 0. In 0 it" in text
+    text = conclusion(tmp_path / "c", curvature.draw_changes, predicted_change=-1, actual_change=[-0.5, *range(1, 7)])
+    assert "decreased in 1 and increased in 6. In 1 it decreased less than predicted. Above the line, in 7" in text
 
 
 def test_gain_ratio_and_its_percentages(tmp_path):

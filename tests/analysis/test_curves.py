@@ -1,6 +1,7 @@
 """The curves: the verdict is what the numbers mean; in any state of a run there is a figure or a sentence."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from runner import run
 
 from analysis import curves
 from analysis.support import curves_figure, series
-from analysis.support.run import Run
+from analysis.support.run import Run, runs_of
 from core.run import logs, run_folder
 
 
@@ -98,6 +99,8 @@ def test_not_a_number(tmp_path):
 
 def test_before_anything_has_happened(tmp_path):
     assert verdict(tmp_path, losses=[]) == "it: no step yet."
+    torn = verdict(tmp_path / "c", losses=[], train=[(1.5, 0.5)] * 2, test=[(1.6, 0.4)] * 2)
+    assert torn == "it: steps.csv holds no step although epochs.csv has 2 evaluations."
     assert "no epoch is complete yet" in verdict(tmp_path / "b", losses=[2.3, 2.2])
 
 
@@ -120,10 +123,13 @@ def test_the_script_draws_the_latest_run_several_runs_and_where_it_is_told(tmp_p
     assert "one: after 2 epochs" in done.stdout
     drawn = (tmp_path / "new" / "both.svg").read_text()
     assert drawn.startswith("<?xml") and not list((tmp_path / "new").glob(".partial*"))
-    both = (tmp_path / "one" / "curves.png", tmp_path / "two" / "curves.png")
+    both_folders = (tmp_path / "one", tmp_path / "two")
+    both = [folder / "curves.png" for folder in both_folders]
     before = [path.exists() and path.read_bytes() for path in both]
     run("analysis/curves.py", "one", "two", "--runs-dir", tmp_path)
     assert (tmp_path / "overlay.png").exists()
+    run("analysis/curves.py", *both_folders, "--runs-dir", tmp_path / "elsewhere", "--panel", "loss")
+    assert (tmp_path / "overlay-loss.png").exists() and not (tmp_path / "elsewhere").exists()
     assert [path.exists() and path.read_bytes() for path in both] == before, "an overlay is not a run's own figure"
     run("analysis/curves.py", "one", "--panel", "accuracy", "--runs-dir", tmp_path)
     assert (tmp_path / "one" / "curves-accuracy.png").exists()
@@ -163,6 +169,23 @@ def test_no_label_lies_on_another_or_outside_or_is_too_small(tmp_path, monkeypat
     assert all(t.get_window_extent().x1 <= drawn[0].bbox.x1 + 1 for t in shown)
     legend_bottom = min(axes.get_legend().get_window_extent().y0 for axes in drawn[0].axes if axes.get_legend())
     assert all(legend_bottom >= axes.bbox.y1 - 2 for axes in drawn[0].axes if axes.lines), "legend on curves"
+
+
+def test_two_runs_are_told_apart(tmp_path):
+    """A renamed run, runs of one name in two folders, names that are equal when shortened: equal accuracies."""
+    numbers = {"train": [(1.5, 0.5)], "test": [(1.6, 0.4)]}
+    old = write_run(tmp_path, "first", **numbers).rename(tmp_path / "first-old")
+    new, copy = write_run(tmp_path, "first", **numbers), write_run(tmp_path / "b", "first", **numbers)
+    assert [found.name for found in runs_of([new, old])] == ["first", "first-old"]
+    assert [found.name for found in runs_of([new, old, copy])] == [
+        str(Path(tmp_path.name, "first")), "first-old", str(Path("b", "first"))
+    ]  # fmt: skip
+    long = [write_run(tmp_path, f"{'a' * 30}-{k}-{'b' * 30}", **numbers) for k in (1, 2)]
+    for folders in ([new, old], [new, copy], long):
+        handles = curves_figure.legend(runs_of(folders))
+        coloured = [line.get_color() for label, line in handles.items() if label.endswith("last epoch: 40.0 %")]
+        assert len(coloured) == len(set(coloured)) == 2
+    assert run("analysis/curves.py", new, new, "--runs-dir", tmp_path).stdout.count("first: after") == 1
 
 
 def test_findings_are_marked_where_they_begin(tmp_path):

@@ -190,6 +190,13 @@ def test_the_script_in_its_three_forms(tmp_path):
     assert set(said["findings"][0]) >= {"severity", "step", *texts}
 
 
+def test_a_renamed_run_has_the_name_of_its_folder(tmp_path, monkeypatch):
+    folder = MadeRun().write(tmp_path, "first").folder.rename(tmp_path / "first-old")
+    assert diagnose.report(Run(folder), diagnose.diagnose(Run(folder))).startswith("first-old: ")
+    monkeypatch.chdir(folder)
+    assert Run(".").name == "first-old"
+
+
 def test_it_answers_without_tensorflow_and_soon(tmp_path):
     made = MadeRun(epochs=60)
     made.write(tmp_path)

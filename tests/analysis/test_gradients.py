@@ -46,6 +46,37 @@ def test_gradient_flow_is_first_layer_over_last(tmp_path, first, meaning):
     assert text.startswith(f"conv1 / dense: {style.number(first)} at first, {style.number(first)} at the end")
 
 
+def test_gradient_flow_without_a_gradient_or_with_one_that_explodes(tmp_path):
+    ends = {"conv1": np.where(STEPS > 50, 0, 0.5), "dense": np.where(STEPS > 50, 0, 1)}
+    text = conclusion(tmp_path / "a", gradients.draw_flow, gradient_norm=ends)
+    assert text.startswith("conv1 / dense: 0.5 at first, 0 / 0 at the end, where no layer has a gradient.")
+    text = conclusion(tmp_path / "b", gradients.draw_flow, gradient_norm=ends | {"conv1": 0.5})
+    assert "0.5 at first, 0.5 / 0 at the end, no ratio where dense has no gradient." in text
+    text = conclusion(tmp_path / "c", gradients.draw_flow, gradient_norm={"conv1": 2.0, "dense": 1e6})
+    assert "below 0.001: the gradient of dense explodes, its norm is 1,000,000." in text
+    text = conclusion(tmp_path / "d", gradients.draw_flow, gradient_norm={"conv1": 1e-5, "dense": [*[1] * 99, np.inf]})
+    assert "1e-05 at the end, in a run that is not finite." in text and "vanish" not in text
+
+
+def test_no_gradient_is_called_none(tmp_path):
+    text = conclusion(tmp_path / "a", gradients.draw_size, gradient_rms={"conv1": 0, "dense": 0})
+    assert text.startswith("No layer has a gradient in most of the steps (median 0). RMS:")
+    text = conclusion(tmp_path / "b", gradients.draw_cosine, gradient_cosine={"conv1": 0, "dense": 0})
+    assert "+0.00: no direction, as where there is no gradient." in text
+
+
+def test_a_run_that_is_not_finite_is_said_to_be_so_first(tmp_path):
+    made = MadeRun(epochs=1)
+    made.steps["loss"][40:] = np.nan
+    assert made.write(tmp_path, "lost").first_not_finite == (41, "loss")
+    assert MadeRun().write(tmp_path, "well").first_not_finite is None
+    for script in ("gradients", "activations"):
+        first = run(f"analysis/{script}.py", "lost", "--runs-dir", tmp_path, "--out", tmp_path / "it.svg").stdout
+        assert first.startswith("lost: not finite at step 41 (loss) for the first time; what follows")
+        assert ", not finite at step 41" in (tmp_path / "it.svg").read_text()
+    assert "not finite" not in run("analysis/gradients.py", "well", "--runs-dir", tmp_path).stdout
+
+
 def test_update_ratio_counts_what_lies_in_the_band(tmp_path):
     half = np.where(STEPS > 50, 0.05, 0.005)
     text = conclusion(tmp_path, gradients.draw_ratio, update_ratio={"conv1": half, "dense": 0.001})

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 from made_checkpoints import cached_load, write_run
 from made_runs import MadeRun
-from report_pages import HOSTILE, Page, hostile_copy, written
+from report_pages import FOLDER, HOSTILE, Page, hostile_copy, written
 from runner import run, tenth_of_shapes10
 
 from analysis import report
@@ -110,7 +111,8 @@ def test_a_page_of_classic_is_small(tmp_path):
 def test_hostile_names_and_notes_are_text(straight, tmp_path):
     found = Page(written(hostile_copy(straight, tmp_path)))
     assert len(found.scripts) == 1 and "window.broken" not in found.scripts[0]
-    assert found.text.count(HOSTILE) >= 4  # title, verdict, commit, notes
+    assert found.text.count(HOSTILE) >= 4  # heading, verdict, commit, notes
+    assert found.text.count(FOLDER) >= 3  # title, heading, verdict
     assert not found.all("img", src="x")
 
 
@@ -344,6 +346,14 @@ def test_two_networks_are_compared_first(straight, tmp_path):
     assert len(ids) == len(set(ids)) and set(found.data) == {"run0-data", "run1-data"}
 
 
+def test_a_renamed_run_has_the_name_of_its_folder(tmp_path):
+    old = MadeRun().write(tmp_path, "first").folder.rename(tmp_path / "first-old")
+    new, copy = (MadeRun().write(tmp_path / parent, "first").folder for parent in "ab")
+    assert ">first-old and first</h1>" in written(old, new)
+    page = written(new, copy)
+    assert f">{Path('a', 'first')} and {Path('b', 'first')}</h1>" in page
+
+
 def test_recipes_over_paired_seeds(tmp_path):
     runs = []
     for name, gain in (("a", 0.0), ("b", 0.02)):
@@ -409,6 +419,9 @@ def test_as_a_user_calls_it(tmp_path):
     done = run("analysis/report.py", "--runs-dir", tmp_path / "runs", "one", "two")
     path = tmp_path / "runs" / "report.html"
     assert f"written  {path}" in done.stdout and "one and two" in Page(path.read_text()).text
+    path.unlink()
+    run("analysis/report.py", tmp_path / "runs" / "one", tmp_path / "runs" / "two", "--runs-dir", tmp_path / "other")
+    assert path.is_file() and not (tmp_path / "other").exists()
     done = run("analysis/report.py", "--runs-dir", tmp_path / "runs", "three", status=1)
     assert done.stderr.count("\n") == 1 and "three: no such run" in done.stderr
 

@@ -7,7 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from made_runs import MadeRun
-from report_pages import HOSTILE, hostile_copy, written
+from report_pages import FOLDER, HOSTILE, hostile_copy, written
 from runner import tenth_of_shapes10
 
 from analysis import report
@@ -83,8 +83,8 @@ def shown(browser, selector: str) -> str:
 def test_the_console_is_silent_and_nothing_foreign_ran(page):
     assert page.get_log("browser") == []
     assert page.execute_script("return window.broken") is None
-    assert page.execute_script("return document.querySelector('h1').textContent") == HOSTILE
-    assert HOSTILE in shown(page, ".notes") and HOSTILE in page.title
+    assert page.execute_script("return document.querySelector('h1').textContent") == FOLDER
+    assert HOSTILE in shown(page, ".notes") and FOLDER in page.title
 
 
 def test_the_slider_moves_filters_maps_and_probabilities_but_not_the_image(page):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,6 +37,26 @@ def test_latest_without_links(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder.Path, "symlink_to", lambda *a, **k: (_ for _ in ()).throw(OSError("no links here")))
     made(tmp_path, "one")
     assert (tmp_path / "latest").is_file() and run_folder.find(None, tmp_path).name == "one"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_latest_run_is_gone(tmp_path, monkeypatch, links):
+    if not links:
+        no_links = lambda *a, **k: (_ for _ in ()).throw(OSError("no links here"))  # noqa: E731
+        monkeypatch.setattr(run_folder.Path, "symlink_to", no_links)
+    for age, name in enumerate("cfbeda"):
+        os.utime(made(tmp_path, name) / run_folder.CONFIG, (1e9 + age, 1e9 + age))
+    first = made(tmp_path, "first")
+    (first / run_folder.CONFIG).unlink()
+    with pytest.raises(run_folder.RunError, match=r"latest points to 'first', which has no config.json; name one of"):
+        run_folder.find(None, tmp_path)
+    first.rename(tmp_path / "of-no-run")
+    sentence = f"{tmp_path / 'latest'} points to 'first', which is gone; name one of: a, d, e, b, f"
+    with pytest.raises(run_folder.RunError, match=f"^{re.escape(sentence)}$"):
+        run_folder.find(None, tmp_path)
+    (tmp_path / "latest").unlink()
+    with pytest.raises(run_folder.RunError, match=r"latest is missing; name one of: a, d, e, b, f$"):
+        run_folder.find(None, tmp_path)
 
 
 def test_what_is_not_there_gets_a_sentence(tmp_path):
