@@ -115,7 +115,7 @@ def legend_columns(labels) -> int:
 
 def log_scale(panel) -> None:
     """A logarithmic y axis whose numbers are written out: 0.02, not 2 x 10^-2; linear where nothing is above zero."""
-    if not np.isfinite(panel.dataLim.minposy):
+    if panel.dataLim.minposy == np.inf:
         return
     panel.set_yscale("log")
     low, high = panel.get_ylim()
