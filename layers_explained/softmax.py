@@ -19,7 +19,6 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from layers_explained.support import interrupt  # noqa: F401  isort: skip  Ctrl-C: one line
 
 import numpy as np
 
