@@ -45,8 +45,10 @@ def verdict(run: Run) -> str:
         return f"{run.name}: {counted(run.length, 'step')}, loss {steps['loss'][-1]:.4g}; no epoch is complete yet."
     test, train = 100 * epochs["test_accuracy"], 100 * epochs["train_accuracy"]
     error = 100 * run.standard_error(epochs["test_accuracy"][-1])
+    whole = epochs["step"][-1] % run.steps_per_epoch == 0
+    length = counted(epochs["epoch"][-1], "epoch") if whole else counted(epochs["step"][-1], "step")
     found = (
-        f"{run.name}: after {counted(epochs['epoch'][-1], 'epoch')}, {run.test_name} accuracy {test[-1]:.1f} % ± "
+        f"{run.name}: after {length}, {run.test_name} accuracy {test[-1]:.1f} % ± "
         f"{error:.1f} on {run.data_title}, train {train[-1]:.1f} %"
     )
     if run.is_at_chance_level(epochs["test_accuracy"][-1]):

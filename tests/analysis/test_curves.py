@@ -199,6 +199,14 @@ def test_findings_are_marked_where_they_begin(tmp_path):
     assert "non-finite" not in (tmp_path / "it.svg").read_text()
 
 
+def test_a_run_that_ended_within_an_epoch_has_steps(tmp_path):
+    """Evaluations come after every tenth step here, and an epoch has twenty."""
+    folder = write_run(tmp_path, "it", train=[(1.5, 0.5)], test=[(1.6, 0.4)])
+    config = run_folder.read_config(folder)
+    run_folder.write_config(folder, config | {"steps_per_epoch": 20})
+    assert curves.verdict(Run(folder)).startswith("it: after 10 steps, test accuracy 40.0 %")
+
+
 def test_following_ends_with_the_run(tmp_path):
     write_run(tmp_path, "done", train=[(1.5, 0.5)], test=[(1.6, 0.4)])
     assert "after 1 epoch," in run("analysis/curves.py", "--runs-dir", tmp_path, "--follow").stdout
