@@ -84,7 +84,9 @@ def read_records(path: Path, fingerprint) -> np.ndarray:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path}: this file is missing, the others are there; {advice}") from None
+        raise DataError(
+            f"{path}: this file is missing, the others are there; restore it, or name another folder with --data-dir"
+        ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
     expected = RECORDS * RECORD_BYTES

@@ -224,7 +224,7 @@ def first_not_finite(step, batches, network, settings) -> str:
     """
     for name, variable in network.named_variables.items():
         if not all_finite(variable):
-            return f"the weights of '{name}' were no longer finite before that step"
+            return f"the values of '{name}' were no longer finite before that step"
     images, labels = batches.batch(step)
     with unchanged_statistics(network), tf.GradientTape() as tape:
         for layer, y in network.outputs(standardize(images), training=True, step=step):

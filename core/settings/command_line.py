@@ -148,7 +148,8 @@ def unknown_options(parser: argparse.ArgumentParser, unknown: list[str]) -> list
         elif name in SYNONYMS:
             problems.append(f"{shown(name)}: no such option (did you mean {SYNONYMS[name]}?)")
         else:
-            near = difflib.get_close_matches(name, options, n=1)
+            begin = [each for each in options if len(name) > 2 and each.startswith(name)]
+            near = begin or difflib.get_close_matches(name, options, n=1)
             hint = f" (did you mean {near[0]}?)" if near else "; see --help"
             problems.append(f"{shown(argument)}: no such option{hint}")
     return problems

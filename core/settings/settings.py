@@ -228,7 +228,7 @@ def expected(value, field: dataclasses.Field) -> str:
             return one_of(value, accepted["choices"])
         if accepted["pattern"] and not re.fullmatch(accepted["pattern"], value):
             return accepted["text"]
-        return "" if value.isprintable() else "text on one line"
+        return "" if value.isprintable() else "printable text on one line"
     kinds = (int,) if field.type is int else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds) or not inside(value, accepted["interval"]):
         return in_words(accepted["interval"], "a whole number" if field.type is int else "a number")

@@ -87,7 +87,7 @@ def test_the_last_value_that_is_accepted(field, value):
         ("settings.pieces", "four", "settings.pieces: expected a whole number, 0 to 64, found four"),
         ("settings.learning_rate", float("nan"), "settings.learning_rate: expected a number in .*, found nan"),
         ("settings.holdout", 1, "settings.holdout: expected true or false, found 1"),
-        ("settings.recipe", "a\x1b[31m", r"settings.recipe: expected text on one line, found 'a\\x1b\[31m'"),
+        ("settings.recipe", "a\x1b[31m", r"settings.recipe: expected printable text on one line, found 'a\\x1b\[31m'"),
         ("settings.unknown", float("nan"), "settings.unknown: expected a number, a text, true or false, found nan"),
         ("settings.unknown", "a\nb", r"settings.unknown: expected a number, a text, true or false, found 'a\\nb'"),
         ("settings.unknown", None, "settings.unknown: expected a number, a text, true or false, found null"),

@@ -64,6 +64,7 @@ WRONG = {
     "--optimizer adam --momentum 0.5": "--momentum: only sgd and muon have it",
     # options that are none
     "--learning-rat 0.1": "--learning-rat: no such option (did you mean --learning-rate?)",
+    "--label 1": "--label: no such option (did you mean --label-smoothing?)",
     "--zzz": "--zzz: no such option; see --help",
     "--zzz=5": "--zzz=5: no such option; see --help",
     "somewhere": "somewhere: not expected here; every setting is written --name value",

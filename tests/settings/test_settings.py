@@ -145,7 +145,7 @@ def test_a_value_of_another_type_is_one_sentence(name):
         ({"learning_rate": "0.1"}, "--learning-rate 0.1: expected a number in (0, 1e9]"),
         ({"eager": 1}, "--eager 1: expected true or false"),
         ({"data_dir": 5}, "--data-dir 5: expected text"),
-        ({"data_dir": "a\nb"}, "--data-dir 'a\\nb': expected text on one line"),
+        ({"data_dir": "a\nb"}, "--data-dir 'a\\nb': expected printable text on one line"),
         ({"device": "gpu:"}, "--device gpu:: expected auto, cpu, gpu or gpu:K"),
         ({"flip": "random "}, "--flip random : expected one of none, random, alternating (did you mean random?)"),
     ],
