@@ -284,7 +284,7 @@ def test_gradient_noise_is_its_formula_for_a_batch_and_its_quarters(small_data):
 @pytest.mark.parametrize(
     "spoil, sentence",
     [
-        (lambda net: net.layers[0].bias.assign(np.full(6, np.nan, np.float32)), "weights of 'conv/bias'"),
+        (lambda net: net.layers[0].bias.assign(np.full(6, np.nan, np.float32)), "values of 'conv/bias'"),
         (lambda net: net.layers[0].kernel.assign(np.full((3, 3, 3, 6), 3e38, np.float32)), "that of layer 'conv'"),
         (lambda net: net.layers[1].gamma.assign([3e38] * 6), "that of layer 'norm'"),
         (lambda net: net.layers[6].bias.assign([3e38, -3e38] * 5), "the loss is not"),
