@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from core.machine import processor_flags, processor_name
+from core.processor import processor_flags, processor_name
 from core.settings.settings import WITHOUT_BATCH_NORM
 
 

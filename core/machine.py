@@ -19,6 +19,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.processor import processor_flags
+
 PROJECT = Path(__file__).resolve().parent.parent
 REQUIRED = (PROJECT / "pyproject.toml").read_text("utf-8")
 PYTHONS = tuple(map(int, re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', REQUIRED).groups()))  # 3.11 up to 3.14
@@ -154,17 +156,3 @@ def free_memory() -> float | None:
     with contextlib.suppress(ValueError, OSError, AttributeError):
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(found) if found else None
-
-
-def processor_flags() -> frozenset:
-    """What the processor can do, as Linux names it; empty elsewhere."""
-    with contextlib.suppress(OSError, TypeError):  # no such file, no such line
-        return frozenset(re.search(r"^flags\s*:(.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].split())
-    return frozenset()
-
-
-def processor_name() -> str:
-    """The processor's name as the system gives it."""
-    with contextlib.suppress(OSError, TypeError):  # no such file, no such line
-        return re.search(r"^model name\s*:(.*)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[1].strip()
-    return platform.processor() or platform.machine()

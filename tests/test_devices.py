@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from core import devices, machine
+from core import devices, processor
 from core.devices import DeviceError, choose, configure, standard_error_hidden  # before the fixture one_process
 from core.settings.command_line import parse
 
@@ -220,7 +220,7 @@ def test_the_environment_can_be_written_down():
     assert found["tensorflow"] == tf.__version__ and found["threads"] == 3
     assert devices.environment(threads=0)["threads"] == os.cpu_count()
     assert found["git_commit"] is None or len(found["git_commit"].rstrip("+")) == 40
-    assert found["deterministic_operations"] is True and found["processor"] == machine.processor_name()
+    assert found["deterministic_operations"] is True and found["processor"] == processor.processor_name()
 
 
 def test_the_commit_and_whether_files_differ_from_it(monkeypatch, tmp_path):

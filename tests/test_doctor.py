@@ -129,7 +129,7 @@ def test_a_python_without_packages_says_what_to_do(tmp_path):
     assert done.stdout.endswith("Training cannot work here yet: TensorFlow.\n")
 
 
-@pytest.mark.parametrize("name", ["doctor.py", "machine.py", "__init__.py"])
+@pytest.mark.parametrize("name", ["doctor.py", "machine.py", "processor.py", "__init__.py"])
 def test_a_python_that_is_too_old_can_read_it(name):
     """It has to say so itself."""
     ast.parse((PROJECT / "core" / name).read_text(), feature_version=(3, 8))
@@ -228,24 +228,6 @@ def test_the_memory_is_the_least_that_any_source_says(pretended, monkeypatch):
 def test_a_system_that_says_nothing_of_its_memory(pretended, monkeypatch):
     monkeypatch.delattr(machine.os, "sysconf", raising=False)
     assert machine.free_memory() is None
-
-
-def test_what_linux_says_of_the_processor(pretended):
-    pretended(
-        "/proc/cpuinfo", "processor : 0\nmodel name\t: A B\nflags\t\t: fpu amx_bf16\nbugs : none\nflags : other\n"
-    )
-    assert machine.processor_name() == "A B" and machine.processor_flags() == {"fpu", "amx_bf16"}
-
-
-@pytest.mark.parametrize("text", [None, "processor : 0\nFeatures : fp asimd\n"], ids=["no file", "an ARM processor"])
-def test_a_processor_that_linux_does_not_name(pretended, monkeypatch, text):
-    if text:
-        pretended("/proc/cpuinfo", text)
-    assert machine.processor_flags() == frozenset()
-    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
-    for found, name in (("Apple M1", "Apple M1"), ("", "aarch64")):
-        monkeypatch.setattr(machine.platform, "processor", lambda found=found: found)
-        assert machine.processor_name() == name
 
 
 def test_pythons_that_fit():

@@ -50,7 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
         addresses = [address_of(host, args.port) for host in args.hosts]
         if None in addresses:
             wrong = shown(args.hosts[addresses.index(None)])
-            parser.exit(2, f"{parser.prog}: --hosts {wrong}: expected NAME, NAME:PORT or IPv4 addresses\n")
+            parser.exit(
+                2, f"{parser.prog}: --hosts {wrong}: expected a name or an IPv4 address, with :PORT or without\n"
+            )
         if len(set(addresses)) < max(len(addresses), 2):
             parser.exit(2, f"{parser.prog}: --hosts {' '.join(args.hosts)}: expected two or more, each once\n")
         command_line.parse(options)  # a mistake is told here, not on every machine

@@ -446,7 +446,7 @@ def test_what_is_no_host_is_one_line(host, capsys):
     with pytest.raises(SystemExit) as left:
         launch.main(["--hosts", "b", host])
     assert left.value.code == 2
-    expected = f"--hosts {host}: expected NAME, NAME:PORT or IPv4 addresses\n"
+    expected = f"--hosts {host}: expected a name or an IPv4 address, with :PORT or without\n"
     assert capsys.readouterr().err == f"python -m core.run.launch: {expected}"
 
 
