@@ -1,6 +1,7 @@
 """What all tests share: a quiet, deterministic TensorFlow, hypothesis that repeats itself, a little data, one run."""
 
 import os
+import sys
 import tempfile
 
 import pytest
@@ -38,6 +39,15 @@ def one_process():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(start.devices, "configure", lambda threads, micro_batches=1, devices=1: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_open_figures():
+    """A test may look at a figure after it was saved. It is closed here: matplotlib warns at the twenty-first open one,
+    and which tests share a process depends on the machine."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

@@ -145,11 +145,15 @@ def resident_megabytes() -> float:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc, which is not there")
 def test_memory_is_flat_over_epochs(tmp_path, monkeypatch, small_data):
-    """Nothing is kept of a step or an epoch once it is written: more epochs, no more memory."""
+    """Nothing is kept of a step or an epoch once it is written: more epochs, no more memory.
+
+    One batch kept in each of the last 45 epochs would be 55 megabytes. The system's own allocations come in leaps of
+    some ten megabytes, at a time of its own choosing.
+    """
     held, line = [], terminal.evaluation_line
     monkeypatch.setattr(terminal, "evaluation_line", lambda *given: (held.append(resident_megabytes()), line(*given)))
     train_here(tmp_path, "long", "--batch-size", 100, "--epochs", 60, data=small_data)
-    assert len(held) == 60 and np.mean(held[-10:]) < np.mean(held[10:20]) + 10, held
+    assert len(held) == 60 and np.mean(held[-10:]) < np.mean(held[10:20]) + 30, held
 
 
 def test_pdb_stops_in_train_step_with_real_tensors(tmp_path):

@@ -52,14 +52,16 @@ def figure(rows: int, columns: int, heights=None):
 
 
 def save(drawing, path: Path) -> None:
-    """Write the figure, whole or not at all, so that a viewer that follows it never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower().lstrip(".") not in drawing.canvas.get_supported_filetypes():
-        raise OSError(22, "not a format that matplotlib writes (try .png, .svg or .pdf)", str(path))
-    partial = path.with_name(f".partial-{path.name}")
-    drawing.savefig(partial, dpi=120)
-    partial.replace(path)
-    close(drawing)
+    """Write the figure, whole or not at all, so that a viewer that follows it never meets half a file; close it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower().lstrip(".") not in drawing.canvas.get_supported_filetypes():
+            raise OSError(22, "not a format that matplotlib writes (try .png, .svg or .pdf)", str(path))
+        partial = path.with_name(f".partial-{path.name}")
+        drawing.savefig(partial, dpi=120)
+        partial.replace(path)
+    finally:
+        close(drawing)
 
 
 def close(drawing) -> None:
