@@ -175,6 +175,7 @@ def predictions(runs: list[Run], data_dir: str) -> tuple:
         for run, its_settings in zip(runs, settings):
             recovery.check_same_data(run.folder, data)
             checkpoint, network = checkpoints.newest(run.folder), build.build_network(its_settings, stored=run.config)
+            checkpoints.check_same_run(run.folder, checkpoint)
             tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if name in network.named_variables}
             checkpoints.restore(dataclasses.replace(checkpoint, tensors=tensors), network.named_variables)
             in_order = batches.in_order(data.test_images, data.test_labels)

@@ -111,8 +111,12 @@ def symmetric_ticks(low: float, high: float, linear: float) -> list[float]:
 
 
 def draw_gain_ratio(panel, run: Run) -> str:
-    """Gain ratio over the run: actual / predicted change."""
-    steps, ratio = of_network(run, "gain_ratio")
+    """Gain ratio over the run: actual / predicted change, of the steps for which a decrease is predicted."""
+    steps, ratio, predicted = pair(run, "gain_ratio", "predicted_change")
+    rises = int((predicted >= 0).sum())  # momentum may carry a step uphill; its ratio is then no part of a decrease
+    if rises == len(ratio):
+        raise NotMeasured("no step for which a decrease of the loss is predicted")
+    steps, ratio = steps[predicted < 0], ratio[predicted < 0]
     panel.plot(steps, ratio, "o", color=BLUE, markersize=5, alpha=0.4, rasterized=True)
     panel.plot(steps, series.smoothed(ratio, FRACTION), color=BLUE)
     panel.axhline(1, color="black", linewidth=1, linestyle=":")
@@ -130,6 +134,7 @@ def draw_gain_ratio(panel, run: Run) -> str:
         f"lie between 0 and {OVERSHOOT}, {percentages[2]:.0f} % below 0. 1 (dotted) is a step that lowers the loss of "
         "its own batch as predicted; the shaded band is overshooting, below 0 the loss increased. The line is smoothed."
         + (f" Outside the axes: {counted(hidden, 'measurement')}." if hidden else "")
+        + (f" Left out: {counted(rises, 'step')} for which the gradient predicts an increase." if rises else "")
         + " With momentum a step does not follow its own gradient, so single values scatter."
     )
 

@@ -10,6 +10,7 @@ from core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten
 
 IMAGE_SHAPE = (32, 32, 3)
 CLASSES = 10
+LONGEST_NAME = 48  # letters of a layer's name: the column of layers.csv is as wide
 
 # The last layer starts small, so that before training all ten classes are nearly equally likely
 # and the first loss is that of chance level, ln 10.
@@ -24,6 +25,8 @@ class CNN(tf.Module):
         names = [layer.name for layer in layers]
         if len(set(names)) < len(names):
             raise ValueError(f"network '{name}': two layers share a name in {names}; seeds and logs need them distinct")
+        if long := [layer for layer in names if len(layer) > LONGEST_NAME]:
+            raise ValueError(f"network '{name}': layer '{long[0]}' has a name of over {LONGEST_NAME} letters")
         self.layers = layers
         self.softmax = Softmax("softmax")
         self.compute_dtype = compute_dtype

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import subprocess
 import sys
 import time
@@ -120,6 +121,14 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert left.step == right.step and list(left.tensors) == list(right.tensors)
     for name, tensor in left.tensors.items():
         assert tensor.tobytes() == right.tensors[name].tobytes(), name
+
+
+def forget_run(folder: Path) -> None:
+    """Let the checkpoints not know what their run was, as those of an older version."""
+    for path in checkpoints.newest_first(folder):
+        manifest = json.loads((path / checkpoints.MANIFEST).read_text())
+        del manifest["run"]
+        (path / checkpoints.MANIFEST).write_text(json.dumps(manifest))
 
 
 def drop_last_lines(path: Path, count: int) -> None:

@@ -16,6 +16,7 @@ from core.data.batches import standardize
 from core.layers import BatchNormalization, Convolution, Dense, Dropout, Flatten, MaxPooling, ReLU
 from core.losses import softmax_cross_entropy
 from core.optimizers import SGD, Adam
+from core.run import logs
 from core.settings.recipes import RECIPES
 from core.settings.settings import Settings
 from core.speed import augmentation as fast_augmentation
@@ -239,6 +240,18 @@ def test_a_checkpoint_has_every_variable_and_the_optimizer_changes_no_statistic(
 def test_two_layers_of_one_name_are_refused():
     with pytest.raises(ValueError, match=r"network 'net': two layers share a name .*'relu', 'relu'"):
         model.CNN("net", [ReLU("relu"), ReLU("relu")])
+
+
+def test_a_name_that_layers_csv_would_cut_is_refused(tmp_path):
+    """The longest one that is accepted is read back whole."""
+    longest = "a" * 48
+    network = model.CNN("net", [ReLU(longest)])
+    log = logs.Logs(tmp_path)
+    log.layers([(1, network.layers[0].name, "gradient_norm", 0.5)])
+    log.close()
+    assert logs.read(tmp_path, logs.LAYERS)["layer"].tolist() == [longest.encode()]
+    with pytest.raises(ValueError, match=f"network 'net': layer '{longest}a' has a name of over 48 letters"):
+        model.CNN("net", [ReLU(longest + "a")])
 
 
 # What a network must do before and after training.

@@ -38,6 +38,7 @@ def restored_network(folder: Path, checkpoint: Checkpoint | None = None, dtype=t
     """
     folder = Path(folder)
     checkpoint = checkpoint or checkpoints.newest(folder)
+    checkpoints.check_same_run(folder, checkpoint)
     network = untrained_network(folder, dtype=dtype)
     for name, variable in network.named_variables.items():
         found, expected = checkpoint.tensors.get(name), tuple(variable.shape)

@@ -1,7 +1,7 @@
 """Checkpoints: everything needed to continue bit for bit, written so that a kill at any moment costs only time.
 
     checkpoints/step-00000400/tensors.npz     every variable, by name
-                              manifest.json   the step, and size and SHA-256 of tensors.npz
+                              manifest.json   the step, size and SHA-256 of tensors.npz, and the run it belongs to
 
 It holds weights, batch-norm statistics and optimizer state after a step; everything else is a
 function of (seed, step). Plain .npz: NumPy alone opens it, and nothing in it can run.
@@ -15,11 +15,12 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from core.run import run_folder
 from core.settings.settings import shown
 
 FOLDER, TENSORS, MANIFEST = "checkpoints", "tensors.npz", "manifest.json"
@@ -37,10 +38,14 @@ class Checkpoint:
     tensors: dict[str, np.ndarray]  # {"conv1/kernel": ..., "velocity/conv1/kernel": ...}, in network order
     path: Path
     damaged: tuple[str, ...] = ()  # a sentence about each newer one that had to be passed over
+    run: dict[str, object] = field(default_factory=dict)  # run_folder.decisive() when it was written; empty: unknown
 
 
-def save(run: Path, step: int, tensors: dict[str, np.ndarray], keep: int) -> Path:
-    """Write the checkpoint of `step`, then delete all but the `keep` newest. On OSError the old ones stay."""
+def save(run: Path, step: int, tensors: dict[str, np.ndarray], keep: int, decisive: dict | None = None) -> Path:
+    """Write the checkpoint of `step`, then delete all but the `keep` newest. On OSError the old ones stay.
+
+    decisive: what decides the numbers of this run (run_folder.decisive), by which it is recognized.
+    """
     parent = run / FOLDER
     parent.mkdir(parents=True, exist_ok=True)
     for leftover in parent.glob("partial-*"):  # of a process that was killed while saving
@@ -51,6 +56,7 @@ def save(run: Path, step: int, tensors: dict[str, np.ndarray], keep: int) -> Pat
         np.savez(file, **tensors)
         flush_to_disk(file)
     manifest = {"step": step, "bytes": (partial / TENSORS).stat().st_size, "sha256": sha256(partial / TENSORS)}
+    manifest["run"] = decisive or {}
     with open(partial / MANIFEST, "w") as file:
         json.dump(manifest, file, indent=2)
         flush_to_disk(file)
@@ -89,7 +95,7 @@ def newest(run: Path, not_after: int | None = None) -> Checkpoint:
         except CheckpointError as error:
             damaged.append(str(error))
             continue
-        return Checkpoint(found.step, found.tensors, path, tuple(damaged))
+        return replace(found, damaged=tuple(damaged))
     if damaged:
         raise CheckpointError(
             f"{run}: all {len(damaged)} checkpoints are damaged (first: {damaged[0]}); restore one from a copy, or "
@@ -103,6 +109,7 @@ def read(path: Path) -> Checkpoint:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         step, size, digest = int(manifest["step"]), int(manifest["bytes"]), manifest["sha256"]
+        decisive = dict(manifest.get("run", {}))  # none in that of an older version
     except Exception as error:
         raise CheckpointError(unreadable(path / MANIFEST, error)) from None
     if step != step_of(path):
@@ -111,7 +118,7 @@ def read(path: Path) -> Checkpoint:
         if (path / TENSORS).stat().st_size != size or sha256(path / TENSORS) != digest:
             raise CheckpointError(f"{path / TENSORS}: its bytes are not the ones that were saved")
         with np.load(path / TENSORS, allow_pickle=False) as archive:
-            return Checkpoint(step, {name: archive[name] for name in archive.files}, path)
+            return Checkpoint(step, {name: archive[name] for name in archive.files}, path, run=decisive)
     except CheckpointError:
         raise
     except Exception as error:  # zipfile, zlib, lzma and NumPy's parser of headers fail in a dozen ways
@@ -122,6 +129,18 @@ def unreadable(path: Path, error: Exception) -> str:
     """One line about a file that cannot be read."""
     reason = shown(str(error).partition("\n")[0]) or type(error).__name__
     return f"{path}: unreadable ({reason})"
+
+
+def check_same_run(folder: Path, checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError if config.json was changed since the checkpoint was written, or if it is another run's."""
+    for name, now in run_folder.decisive(run_folder.read_config(folder)).items():
+        then = checkpoint.run.get(name, now)  # an older version did not write it
+        if then != now:
+            values = "" if name in run_folder.DIGESTS else f" (then {shown(then)}, now {shown(now)})"
+            raise CheckpointError(
+                f"{checkpoint.path}: not written with this {run_folder.CONFIG}, whose {name} is another{values}; put "
+                "back the file that was changed"
+            )
 
 
 def restore(checkpoint: Checkpoint, variables: dict) -> None:

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--workers", type=int, metavar="N", help="start N processes on this machine, 2 to 64")
     how.add_argument("--hosts", nargs="+", metavar="HOST", help="print the command for each of these machines")
     how.add_argument("--slurm", action="store_true", help="print $TF_CONFIG for this task of a Slurm job")
-    parser.add_argument("--port", type=int, default=PORT, help=f"with --hosts and --slurm [{PORT}]")
+    parser.add_argument("--port", type=int, help=f"with --hosts and --slurm [{PORT}]")
     return parser
 
 
@@ -44,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     """The launcher; returns the exit status of the training."""
     parser = build_parser()
     args, options = parser.parse_known_args(arguments)
+    if args.port is not None and args.workers is not None:
+        parser.exit(2, f"{parser.prog}: --port {args.port}: --workers takes ports that are free; leave it out\n")
+    args.port = PORT if args.port is None else args.port
     if not 0 < args.port < 65536:
         parser.exit(2, f"{parser.prog}: --port {args.port}: expected 1 to 65535\n")
     if args.hosts:

@@ -9,7 +9,7 @@ from core.run import checkpoints, logs, run_folder, terminal
 def restore_newest(training, folder, not_after: int | None = None) -> int:
     """Assign the newest undamaged checkpoint (of a step <= not_after), or the initial state if there is none.
 
-    Returns its step, 0 for the initial state.
+    Returns its step, 0 for the initial state. Raises CheckpointError for one of another run.
     """
     if not checkpoints.newest_first(folder, not_after):
         if not_after is None:
@@ -20,6 +20,7 @@ def restore_newest(training, folder, not_after: int | None = None) -> int:
     checkpoint = checkpoints.newest(folder, not_after)
     for sentence in checkpoint.damaged:
         terminal.say(f"passed over: {sentence}")
+    checkpoints.check_same_run(folder, checkpoint)
     checkpoints.restore(checkpoint, training.state)
     return checkpoint.step
 

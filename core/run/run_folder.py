@@ -9,6 +9,7 @@ Reading it does not need TensorFlow.
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import time
@@ -21,6 +22,10 @@ from core.settings.settings import WITHOUT_BATCH_NORM, Settings, shown
 CONFIG = "config.json"
 LATEST = "latest"
 LOCK = ".lock"
+# On a resume; everything else would make it another run.
+MAY_CHANGE = ("data_dir", "keep_checkpoints", "epochs", "devices", "threads")
+# Parts of config.json that decisive() reduces to their SHA-256: {its name for it: the field}.
+DIGESTS = {"architecture": "architecture", "chosen_kernels": "kernels", "intervals": "diagnostics"}
 
 
 def check_free(runs_dir: Path, name: str) -> None:
@@ -158,6 +163,18 @@ def describe(folder: Path, settings: Settings, data, network, statistics: dict) 
     }
 
 
+def decisive(config: dict) -> dict[str, object]:
+    """What decides the numbers of a run: {name: value}, of the parts in DIGESTS the SHA-256.
+
+    config: the content of config.json. The settings that may change on a resume are left out.
+    """
+    chosen = {name: value for name, value in config["settings"].items() if name not in MAY_CHANGE}
+    chosen["fingerprint"] = config["data"].get("fingerprint", "")
+    for name, part in DIGESTS.items():
+        chosen[name] = hashlib.sha256(json.dumps(config.get(part), sort_keys=True).encode()).hexdigest()
+    return chosen
+
+
 @contextlib.contextmanager
 def held(folder: Path):
     """Lock the run folder for this process; RunError, naming the holder, if another process trains in it.
@@ -191,10 +208,6 @@ def _lock(file) -> None:
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-# On a resume; everything else would make it another run.
-MAY_CHANGE = ("data_dir", "keep_checkpoints", "epochs", "devices", "threads")
 
 
 def resumed_settings(folder: Path, invocation) -> Settings:

@@ -19,6 +19,7 @@ class Session:
     def __init__(self, training, folder, diagnostics, stop, start: int, stop_at: int = 0):
         self.training, self.folder, self.diagnostics = training, folder, diagnostics
         self.stop, self.start, self.stop_at = stop, start, stop_at
+        self.decisive = run_folder.decisive(run_folder.read_config(folder))
         self.began, self.step, self.stopping = time.perf_counter(), start, None
         self.evaluation_times = []  # seconds
         self.board = Board(folder, training) if training.settings.tensorboard else None
@@ -65,7 +66,8 @@ class Session:
         """Write a checkpoint, if one is due."""
         if self.save_due(step):
             tensors = {name: variable.numpy() for name, variable in self.training.state.items()}
-            checkpoints.save(self.folder, step, tensors, self.training.settings.keep_checkpoints)
+            keep = self.training.settings.keep_checkpoints
+            checkpoints.save(self.folder, step, tensors, keep, self.decisive)
             self.restart_timers()
 
     def evaluation_due(self, step: int) -> bool:

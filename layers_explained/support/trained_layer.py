@@ -44,6 +44,7 @@ def find(args, classes: tuple[str, ...]) -> TrainedLayer:
     config = run_folder.read_config(folder)
     settings = settings_of(config["settings"])
     checkpoint = checkpoints.newest(folder)
+    checkpoints.check_same_run(folder, checkpoint)
     images = data.load(config["data"].get("name", settings.data), settings.data_dir, settings.holdout)
     number = args.image or 0
     if not 0 <= number < len(images.test_images):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from readable import assert_readable
-from runner import run, tenth_of_shapes10, train_here
+from runner import forget_run, run, tenth_of_shapes10, train_here
 
 from analysis import confusion
 from analysis.support import common, prediction_images, predictions, statistics, style
@@ -219,7 +219,10 @@ def test_what_a_user_can_do_wrong(trained, tmp_path, capsys):
     assert "no such run" in line(tmp_path / "nowhere")
     assert "not a format that matplotlib writes" in line(trained, "--out", tmp_path / "it.doc")
     other = json.loads((trained / run_folder.CONFIG).read_text())["data"] | {"fingerprint": "other"}
-    assert "trained on other bytes" in line(copied(trained, tmp_path / "other", data=other))
+    copy = copied(trained, tmp_path / "other", data=other)
+    assert "whose fingerprint is another (then a tenth, now other)" in line(copy)
+    forget_run(copy)
+    assert "trained on other bytes" in line(copy)
     edited = copied(trained, tmp_path / "edited")
     log = (edited / logs.EPOCHS).read_text().splitlines()
     cells = log[-1].split(",")

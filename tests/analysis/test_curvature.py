@@ -59,11 +59,22 @@ def test_predicted_against_actual_change(tmp_path):
 
 
 def test_gain_ratio_and_its_percentages(tmp_path):
-    text = conclusion(tmp_path / "a", curvature.draw_gain_ratio, gain_ratio=[1, 0.9, 0.8, 0.4, 0.2, -0.5, 0.7])
-    assert "Median 0.70" in text
+    falls = {"predicted_change": -0.1}
+    text = conclusion(tmp_path / "a", curvature.draw_gain_ratio, gain_ratio=[1, 0.9, 0.8, 0.4, 0.2, -0.5, 0.7], **falls)
+    assert "Left out" not in text and "Median 0.70" in text
     assert "57 % of the steps reach 0.5, 29 % lie between 0 and 0.5" in text and "14 % below 0" in text
-    text = conclusion(tmp_path / "b", curvature.draw_gain_ratio, gain_ratio=[1, 1, 1, 1, 1, 1, 5000])
+    text = conclusion(tmp_path / "b", curvature.draw_gain_ratio, gain_ratio=[1, 1, 1, 1, 1, 1, 5000], **falls)
     assert "57" not in text and "100 % of the steps reach 0.5" in text and "Outside the axes: 1 measurement." in text
+
+
+def test_a_predicted_increase_has_no_part_in_the_gain_ratio(tmp_path):
+    """An increase that came as predicted is a ratio of 1, and no step that lowers the loss as predicted."""
+    ratios = {"gain_ratio": [1, 1, 0.2, 0.2, 0.2, -1, 1], "predicted_change": [0.1, 0.2, -0.1, -0.1, -0.1, -0.1, 0.0]}
+    text = conclusion(tmp_path / "a", curvature.draw_gain_ratio, **ratios)
+    assert "Median 0.20; 0 % of the steps reach 0.5, 75 % lie between 0 and 0.5, 25 % below 0" in text
+    assert "Left out: 3 steps for which the gradient predicts an increase." in text
+    with pytest.raises(NotMeasured, match="no step for which a decrease of the loss is predicted"):
+        conclusion(tmp_path / "b", curvature.draw_gain_ratio, gain_ratio=1.0, predicted_change=0.1)
 
 
 @pytest.mark.parametrize(

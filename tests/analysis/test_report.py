@@ -11,7 +11,7 @@ import tensorflow as tf
 from made_checkpoints import cached_load, write_run
 from made_runs import MadeRun
 from report_pages import FOLDER, HOSTILE, Page, hostile_copy, written
-from runner import run, tenth_of_shapes10
+from runner import forget_run, run, tenth_of_shapes10
 
 from analysis import report
 from analysis.report_parts import chart, comparison, facts, inside, markup, network, png, summary
@@ -335,6 +335,7 @@ def test_two_networks_are_compared_first(straight, tmp_path):
     config = run_folder.read_config(other)
     config["run"], config["settings"]["learning_rate"] = "other", 0.02
     run_folder.write_config(other, config)
+    forget_run(other)
     found = Page(written(straight, other))
     assert [section["id"] for section in found.all("section")] == [
         "comparison", *(f"run{i}-{name}" for i in (0, 1) for name in SECTIONS)

@@ -1,18 +1,22 @@
 """Checkpoints: whole or not there, verified on reading, no silent start from the beginning."""
 
+import dataclasses
 import errno
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from runner import train_here
 
+from analysis.support.network import restored_network
 from core.devices import import_tensorflow
-from core.run import checkpoints
+from core.run import checkpoints, run_folder
 
 tf = import_tensorflow()
 
@@ -42,10 +46,12 @@ def test_what_is_read_is_what_was_saved(tmp_path):
 def test_a_checkpoint_is_the_two_files_of_the_docstring(tmp_path):
     """Nothing but NumPy is needed to open it, and any tool can check it."""
     folder = tmp_path / "checkpoints" / "step-00000400"
-    assert checkpoints.save(tmp_path, 400, TENSORS, keep=1) == folder
+    assert checkpoints.save(tmp_path, 400, TENSORS, keep=1, decisive={"seed": 3}) == folder
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "tensors.npz"]
     content = (folder / "tensors.npz").read_bytes()
     manifest = {"step": 400, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["run"] = {"seed": 3}
+    assert checkpoints.newest(tmp_path).run == {"seed": 3}
     assert json.loads((folder / "manifest.json").read_text()) == manifest
 
 
@@ -247,3 +253,62 @@ def test_nothing_in_a_checkpoint_can_run(tmp_path):
     (folder / checkpoints.MANIFEST).write_text(json.dumps({"step": 1, "bytes": size, "sha256": digest}))
     with pytest.raises(checkpoints.CheckpointError, match="damaged"):
         checkpoints.newest(tmp_path)
+
+
+# ------------------------------------------------------------- a checkpoint knows its run
+
+
+def copied(run, folder):
+    """A copy of a run that a test may change."""
+    return Path(shutil.copytree(run, folder / "copy", symlinks=True))
+
+
+def edit_config(folder, change):
+    """config.json after change(its content)."""
+    path = folder / run_folder.CONFIG
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (lambda config: config["settings"].update(seed=7), r"seed is another \(then 0, now 7\); put back"),
+        (lambda config: config["settings"].update(momentum=0.8), r"momentum is another \(then 0\.9, now 0\.8\)"),
+        (lambda config: config["architecture"][0].update(stride=2), "architecture is another; put back the file that"),
+        (lambda config: config["diagnostics"]["intervals"].update(norms=7), "intervals is another;"),
+        (lambda config: config["settings"].update(kernels="textbook"), r"kernels is another \(then \w+, now textbook"),
+        (lambda config: config["settings"].update(diagnostics="full"), r"diagnostics is another \(then \w+, now full"),
+        (lambda config: config["kernels"].update(conv1="FastConv2D"), "chosen_kernels is another;"),
+        (lambda config: config["data"].update(fingerprint="x"), r"fingerprint is another \(then a tenth, now x\)"),
+    ],
+)  # fmt: skip
+def test_a_changed_config_is_noticed(straight, tmp_path, change, sentence):
+    folder = copied(straight, tmp_path)
+    checkpoint = checkpoints.newest(folder)
+    checkpoints.check_same_run(folder, checkpoint)
+    edit_config(folder, change)
+    with pytest.raises(
+        checkpoints.CheckpointError, match=rf"step-00000060: not written with this config\.json, whose {sentence}"
+    ):
+        checkpoints.check_same_run(folder, checkpoint)
+
+
+def test_what_may_change_and_what_an_older_version_did_not_write(straight, tmp_path):
+    folder = copied(straight, tmp_path)
+    checkpoint = checkpoints.newest(folder)
+    edit_config(folder, lambda config: config["settings"].update(epochs=9, data_dir="elsewhere", threads=1))
+    checkpoints.check_same_run(folder, checkpoint)
+    edit_config(folder, lambda config: config["settings"].update(seed=7))
+    checkpoints.check_same_run(folder, dataclasses.replace(checkpoint, run={}))
+
+
+def test_a_run_is_not_continued_from_another_runs_checkpoint(straight, tmp_path):
+    """Neither resumed nor replayed: the seed in config.json was edited, or the checkpoint is of another seed."""
+    folder = copied(straight, tmp_path)
+    edit_config(folder, lambda config: config["settings"].update(seed=7))
+    with pytest.raises(checkpoints.CheckpointError, match="whose seed is another"):
+        train_here(tmp_path, "copy", "--resume")
+    with pytest.raises(checkpoints.CheckpointError, match="whose seed is another"):
+        restored_network(folder)

@@ -219,6 +219,7 @@ def session_in(folder, first: int = 0, stop_at: int = 0, stop=None, **settings) 
         evaluates_after=lambda step: step > 0 and (step % 60 == 0 or step == 250 or step % 40 == 0),
         state={"conv1/kernel": tf.Variable([1.0, 2.0])},
     )
+    run_folder.write_config(folder, {"settings": {"seed": 3}, "data": {"title": "a tenth"}})
     return Session(training, folder, Measured(), stop or StopRequest(), first, stop_at)
 
 
@@ -335,6 +336,7 @@ def test_a_checkpoint_is_written_where_one_is_due(tmp_path, now):
     found = checkpoints.newest_first(tmp_path)
     assert [path.name for path in found] == ["step-00000030", "step-00000020"], "keep_checkpoints is 2"
     assert checkpoints.newest(tmp_path).tensors["conv1/kernel"].tolist() == [30, 2]
+    assert checkpoints.newest(tmp_path).run["seed"] == 3
     now[0] = 200.0
     session.save_if_due(31)
     assert session.recorder.previous == session.progress.seconds == 130.0, "a save is not part of the next step"

@@ -493,6 +493,7 @@ def test_slurm_says_who_they_are(monkeypatch, capsys):
         ("--workers 2 --slurm", "not allowed with argument"),
         ("--hosts a b --port 0", "--port 0: expected 1 to 65535"),
         ("--hosts a b --port 65536", "--port 65536: expected 1 to 65535"),
+        ("--workers 2 --port 5000", "--port 5000: --workers takes ports that are free; leave it out"),
     ],
 )
 def test_a_mistake_at_the_launcher_is_told(args, message, monkeypatch, capsys):

@@ -161,7 +161,7 @@ def bouncing(run: Run, since: int) -> list[str]:
     sentences = []
     for quantity, sentence in (
         ("gradient_cosine", "cosine between successive gradients {:.2f} (median; below -0.1 is zig-zag)"),
-        ("gain_ratio", "gain ratio {:.2f} (median; 1 for a small update, below 0 the loss of its own batch rose)"),
+        ("gain_ratio", "gain ratio {:.2f} (median; 1 for a small update, below 0 the loss went the other way)"),
     ):
         try:
             sentences.append(sentence.format(np.median(run.table(quantity).since(since).values)))
