@@ -44,7 +44,7 @@ def draw_losses(panel, result, order: np.ndarray, shown: int) -> None:
     if 0 < shown < len(order):
         panel.axvline(shown + 0.5, color="black", linewidth=1.5, label=f"left of it: shown below, {shown}")
     panel.set(xlim=(0.5, len(order) + 0.5), ylim=(0, top), xticks=[], ylabel="loss (nats)")
-    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # written out: a power of ten above would meet the legend
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # a power of ten above would meet the legend
     panel.grid(visible=False, axis="x")
     panel.set_title(spread(losses), fontweight="normal", loc="left", pad=30)
     panel.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 0.96), borderaxespad=0)

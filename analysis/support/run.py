@@ -85,6 +85,11 @@ class Run:
         """How many epochs have passed after a step, not a whole number in the middle of one; a number or an array."""
         return step / self.steps_per_epoch
 
+    def moment(self, evaluation: int) -> str:
+        """When an evaluation was made: `epoch 3`, or `step 14` in the middle of an epoch."""
+        step, epoch = (int(self.epochs[name][evaluation]) for name in ("step", "epoch"))
+        return f"step {step:,}" if step % self.steps_per_epoch else f"epoch {epoch:,}"
+
     @property
     def chance_level(self) -> float:
         """The accuracy of a prediction drawn at random: 1 / classes."""

@@ -273,7 +273,7 @@ def test_the_figure(small, tmp_path, prepared, monkeypatch):
     assert_readable(drawn.pop())
     assert not losses.yaxis.get_offset_text().get_text()  # it would lie under the legend
     assert "the largest 1 of 8 make up 77 % of the sum." in losses.get_title("left")
-    assert [text.get_text() for text in grid.texts][0] == "3.3e+38" and losses.get_ylim()[1] > 3.5e38
+    assert grid.texts[0].get_text() == "3.3e+38" and losses.get_ylim()[1] > 3.5e38
     # One panel as a slide.
     monkeypatch.setattr(batch_figure.style, "save", lambda drawing, path: drawn.append(drawing))
     for panel in batch_figure.PANELS:
