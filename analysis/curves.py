@@ -56,7 +56,7 @@ def verdict(run: Run) -> str:
             "for new images. `python analysis/diagnose.py` looks for the cause."
         )
     sentences = [
-        f"{found}, a gap of {train[-1] - test[-1]:.1f} points.",
+        f"{found}, a gap of {train[-1] - test[-1]:z.1f} points.",
         *progress(run, test, error),
         *overfitting(run),
     ]
