@@ -92,5 +92,6 @@ def draw_images(names: list[str], data, found: list[np.ndarray], out: Path) -> N
             panel.imshow(data.test_images[i], interpolation="nearest")
             title = f"{classes[labels[i]]}\n→ {classes[found[other][i].argmax()]}"
             panel.set_title(title, fontsize=style.TEXT, fontweight="normal")
-    drawing.suptitle("Test images on which the networks differ: true class → wrong prediction", x=0.01, ha="left")
+    kind = "Validation" if data.holdout else "Test"
+    drawing.suptitle(f"{kind} images on which the networks differ: true class → wrong prediction", x=0.01, ha="left")
     style.save(drawing, out)

@@ -1,5 +1,6 @@
 """Comparing runs: the right question, numbers that follow the files, refusals in one line, figures one can read."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -389,3 +390,14 @@ def test_figures_of_runs_that_lack_something(tmp_path, drawings):
     found = compare.recipes_of([Run(folder) for folder in (*folders, lost)])
     compare.draw(found, "title", tmp_path / "it.svg")
     assert_readable(drawings[0])
+
+
+@pytest.mark.parametrize("holdout, kind", [(False, "Test"), (True, "Validation")])
+def test_the_images_are_called_what_they_are(monkeypatch, tmp_path, holdout, kind):
+    drawn, data = [], tenth_of_shapes10()
+    monkeypatch.setattr(style, "save", lambda drawing, out: drawn.append(drawing))
+    data = dataclasses.replace(data, holdout=holdout)
+    right, wrong = np.eye(10)[data.test_labels], np.eye(10)[(data.test_labels + 1) % 10]
+    comparison_figure.draw_images(["A", "B"], data, [right, wrong], tmp_path / "it.png")
+    assert drawn[0].get_suptitle().startswith(f"{kind} images on which the networks differ")
+    style.close(drawn[0])

@@ -930,7 +930,7 @@ def test_evaluations_between_epochs_do_not_count_as_epochs(tmp_path):
     made.evaluations = {name: np.repeat(values, 5) for name, values in made.evaluations.items()}
     made.evaluations["step"] = np.arange(20, 201, 20)
     made.confusions = np.repeat(made.confusions, 5, axis=0)
-    with pytest.raises(NotMeasured, match="it takes 7 evaluations, the run has 2"):
+    with pytest.raises(NotMeasured, match="it takes 7 evaluations at ends of epochs, the run has 2"):
         found_by(tmp_path, made, "plateau")
 
 
