@@ -4,8 +4,8 @@
     python analysis/activations.py RUN               another one
     python analysis/activations.py RUN --panel dead  one panel as a slide
 
-Measured over 1,000 fixed training images in evaluation mode: before the first step, at every evaluation
-and, with --diagnostics full, in between.
+Measured over 1,000 fixed training images, or as many as there are, in evaluation mode: before the first step, at
+every evaluation and, with --diagnostics full, in between.
 """
 
 import sys
@@ -50,6 +50,16 @@ def profiles(panel, table: Table, scale: float = 1) -> None:
     panels.layers_below(panel, table.layers)
 
 
+def of_numbers(run: Run, quantity: str) -> Table:
+    """A fraction of zeros at the steps at which every output was a number: of one that is not, no number is zero."""
+    table = panels.measured(run, quantity)
+    mean = run.table("activation_mean")
+    kept = ~np.isin(table.steps, mean.steps[~np.isfinite(mean.values).all(axis=1)])
+    if not kept.any():
+        raise NotMeasured(f"{quantity} was never that of numbers")
+    return Table(table.steps[kept], table.layers, table.values[kept])
+
+
 def only(table: Table) -> str:
     """That nothing is known of a change, if there is one measurement; else nothing."""
     return f"Only one measurement, at step {table.steps[0]:,}: no change is known." if len(table.steps) == 1 else ""
@@ -72,7 +82,7 @@ def draw_std(panel, run: Run) -> str:
         f"Untrained, the signal {meaning}: from {number(begin[0])} in {table.layers[0]} to "
         f"{number(begin[hidden - 1])} in {table.layers[hidden - 1]}. "
         + (f"A factor below {HALF} or above {DOUBLE}: {style.listed(jumps)}. " if jumps else "")
-        + f"{table.layers[-1]}, the output layer, is initialized small. "
+        + f"{table.layers[-1]}, the output layer, begins small on purpose. "
         + (
             only(table)
             or f"At step {table.steps[-1]:,}: from {number(end[0])} to {number(end[hidden - 1])}, and "
@@ -120,7 +130,7 @@ def draw_mean(panel, run: Run) -> str:
 
 def draw_sparsity(panel, run: Run) -> str:
     """The fraction of zeros layer by layer, untrained and trained."""
-    table = panels.measured(run, "sparsity")
+    table = of_numbers(run, "sparsity")
     profiles(panel, table, scale=100)
     panel.set(ylabel="zeros (%)", ylim=(-3, 103))
     if text := only(table):
@@ -132,7 +142,7 @@ def draw_sparsity(panel, run: Run) -> str:
     change = 100 * (table.values[-1] - table.values[0])
     most = np.argmax(np.abs(change))
     return (
-        f"Training changed it most in {table.layers[most]}: by {change[most]:+.0f} points to "
+        f"Training changed it most in {table.layers[most]}: by {change[most]:+z.0f} points to "
         f"{100 * table.values[-1, most]:.0f} %. Sparsity is the fraction of outputs that are zero; averaged over the "
         f"layers {100 * table.values[0].mean():.0f} % at step {table.steps[0]:,}, "
         f"{100 * table.values[-1].mean():.0f} % at step {table.steps[-1]:,}."
@@ -141,7 +151,7 @@ def draw_sparsity(panel, run: Run) -> str:
 
 def draw_sparsity_over_run(panel, run: Run) -> str:
     """The fraction of zeros in each layer's output over the run."""
-    table = panels.measured(run, "sparsity")
+    table = of_numbers(run, "sparsity")
     percentages = Table(table.steps, table.layers, 100 * table.values)
     heat_map(panel, run, percentages, "zeros (%)", cmap="magma_r", vmin=0, vmax=100)
     begin, end = percentages.values[[0, -1]]
@@ -156,17 +166,24 @@ def draw_sparsity_over_run(panel, run: Run) -> str:
 
 def draw_dead(panel, run: Run) -> str:
     """The fraction of channels that are zero for every image at every position."""
-    table = panels.measured(run, "dead_channels")
+    try:
+        table = of_numbers(run, "dead_channels")
+    except NotMeasured:
+        of_numbers(run, "sparsity")  # measured at the same steps, of every layer
+        raise NotMeasured("no layer of this network is a nonlinearity, and only behind one a channel can die") from None
     panels.lines(panel, Table(table.steps, table.layers, 100 * table.values), raw=False, marker="o")
     for level in (SOME_DEAD, MANY_DEAD):
         panel.axhline(100 * level, color=style.RED, linewidth=1, linestyle=":")
     panel.set(ylabel="channels (%)", ylim=(-3, 103))
     panels.over_the_run(panel, run)
     levels = f"Dotted: {100 * SOME_DEAD:.0f} % and {100 * MANY_DEAD:.0f} %, amber and red in the diagnosis."
-    meaning = "A dead channel is zero for all 1,000 images at every position: it has no gradient and rarely comes back."
+    meaning = (
+        f"A dead channel is zero for all {run.activation_images:,} images at every position: it has no gradient and "
+        "rarely comes back."
+    )
     if not table.values.any():
         when = f"any of the {len(table.steps)} measurements" if len(table.steps) > 1 else "the only measurement"
-        return f"None at {when}, in {style.listed(table.layers)}. {meaning} {levels}"
+        return f"None at {when}. Measured in {style.listed(table.layers)}. {meaning} {levels}"
     end, worst = 100 * table.values[-1], np.unravel_index(table.values.argmax(), table.values.shape)
     most = end.argmax()
     now = f"{number(end[most])} % of {table.layers[most]}" if end[most] else "none"

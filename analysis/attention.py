@@ -243,6 +243,9 @@ def main(args) -> None:
     layer = args.layer or attribution.grad_cam_layer(trained)
     if len(shapes.get(layer, ())) != 3:
         maps = ", ".join(name for name, shape in shapes.items() if len(shape) == 3)
+        if layer is None:
+            wrong = "without --layer Grad-CAM takes the last nonlinearity, and this network has none; choose a map"
+            raise RunError(f"{run.folder}: {wrong}, --layer {maps}")
         raise RunError(f"--layer {layer}: Grad-CAM needs a layer with a feature map; this network has {maps}")
     data = data_of(run, args.data_dir)
     for i in args.image or ():

@@ -22,6 +22,7 @@ from analysis.support.style import BLUE, ORANGE, RED, number
 
 FRACTION = 0.2  # of the measurements that a smoothed line averages over: they are few
 OVERSHOOT = 0.5  # a gain ratio below this
+NOISE_PARTS = 4  # of a batch: core/measure/probes.py, without TensorFlow
 
 
 def of_network(run: Run, quantity: str) -> tuple[np.ndarray, np.ndarray]:
@@ -72,8 +73,10 @@ def draw_curvature(panel, run: Run) -> str:
 def draw_changes(panel, run: Run) -> str:
     """The change of the loss that the gradient predicts for each step against the actual one."""
     steps, predicted, actual = pair(run, "predicted_change", "actual_change")
-    points = panel.scatter(predicted, actual, c=steps, cmap="viridis", s=40, alpha=0.8, rasterized=True)
-    panel.figure.colorbar(points, ax=panel, label="step", pad=0.02, format=lambda value, _: f"{value:,.0f}")
+    colours = {"vmin": steps[0], "vmax": max(steps[-1], steps[0] + 1)}  # also of a single step
+    points = panel.scatter(predicted, actual, c=steps, cmap="viridis", s=40, alpha=0.8, rasterized=True, **colours)
+    panel.figure.colorbar(points, ax=panel, label="step", pad=0.02, format=lambda value, _: f"{value:,.0f}",
+                          ticks=ticker.MaxNLocator(6, integer=True))  # fmt: skip
     size = np.abs(np.concatenate([predicted, actual]))
     linear = 10 ** np.floor(np.log10(max(np.median(size), 1e-12)))  # linear around zero, where a logarithm ends
     for set_scale, set_limits, axis, values in (
@@ -141,12 +144,14 @@ def draw_gain_ratio(panel, run: Run) -> str:
 
 def draw_noise(panel, run: Run) -> str:
     """The gradient noise scale against the batch size."""
+    batch = run.fact("settings", "batch_size")
+    if batch < NOISE_PARTS:
+        raise NotMeasured(f"it takes batches of {NOISE_PARTS} images or more, the run's have {batch}")
     steps, signal, noise = pair(run, "noise_g2", "noise_s")
     over, under = series.smoothed(noise, FRACTION), series.smoothed(signal, FRACTION)
     scale = np.divide(over, under, out=np.full(len(steps), np.nan), where=(under > 0) & (over > 0))
     if not np.isfinite(scale).any():
         raise NotMeasured("too few measurements of noise_g2 and noise_s: their mean is not above zero")
-    batch = run.fact("settings", "batch_size")
     panel.plot(steps, scale, "o-", color=BLUE, markersize=5, label="noise scale")
     panel.axhline(batch, color=RED, linestyle="--", label=f"batch size {batch:,}")
     panel.set_ylabel("batch size (images)")

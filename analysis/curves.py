@@ -45,8 +45,7 @@ def verdict(run: Run) -> str:
         return f"{run.name}: {counted(run.length, 'step')}, loss {steps['loss'][-1]:.4g}; no epoch is complete yet."
     test, train = 100 * epochs["test_accuracy"], 100 * epochs["train_accuracy"]
     error = 100 * run.standard_error(epochs["test_accuracy"][-1])
-    whole = epochs["step"][-1] % run.steps_per_epoch == 0
-    length = counted(epochs["epoch"][-1], "epoch") if whole else counted(epochs["step"][-1], "step")
+    length = duration(run, epochs["step"][-1])
     found = (
         f"{run.name}: after {length}, {run.test_name} accuracy {test[-1]:.1f} % ± "
         f"{error:.1f} on {run.data_title}, train {train[-1]:.1f} %"
@@ -57,24 +56,34 @@ def verdict(run: Run) -> str:
             "for new images. `python analysis/diagnose.py` looks for the cause."
         )
     sentences = [
-        f"{found}, a gap of {train[-1] - test[-1]:.1f} points.",
+        f"{found}, a gap of {train[-1] - test[-1]:z.1f} points.",
         *progress(run, test, error),
         *overfitting(run),
     ]
     return " ".join(sentences)
 
 
-def gain(test: np.ndarray) -> tuple[float, str]:
-    """(points gained over the last third of the evaluations, what that third is called). test [E], E > 1, in %."""
-    since = max(len(test) // 3, 1)
-    return test[-1] - test[-1 - since], "the last epoch" if since == 1 else f"the last {since:,} epochs"
+def duration(run: Run, steps: int) -> str:
+    """`1 epoch`, `3 epochs`, or for a part of an epoch `20 steps`."""
+    whole, rest = divmod(int(steps), run.steps_per_epoch)
+    return counted(steps, "step") if rest else counted(whole, "epoch")
+
+
+def gain(run: Run) -> tuple[float, str]:
+    """(points gained over the last third of the evaluations, what that stretch is called); two evaluations at least.
+
+    With --evaluate-every a third of the evaluations is not as many epochs: what is called is the time between them.
+    """
+    test, steps = 100 * run.epochs["test_accuracy"], run.epochs["step"]
+    since = -1 - max(len(test) // 3, 1)
+    return test[-1] - test[since], f"the last {duration(run, steps[-1] - steps[since]).removeprefix('1 ')}"
 
 
 def progress(run: Run, test: np.ndarray, error: float) -> list[str]:
     """Whether the accuracy still rises and, on a validation set, which epoch was the best. test [E], error in %."""
     if len(test) < 2:
         return []
-    gained, span = gain(test)
+    gained, span = gain(run)
     if abs(gained) <= 2 * error:
         state = "No longer improving beyond noise"
     else:
@@ -84,12 +93,12 @@ def progress(run: Run, test: np.ndarray, error: float) -> list[str]:
         best = int(np.argmax(test))
         behind = test[best] - test[-1]
         if behind < 0.05:
-            found.append("The last epoch is the best one.")
+            last = "epoch" if run.moment(-1).startswith("epoch") else "evaluation"
+            found.append(f"The last {last} is the best one.")
         else:
             meaning = "more than noise" if behind > 2 * error else "within the noise of the evaluation"
-            found.append(
-                f"Best epoch: {run.epochs['epoch'][best]} ({test[best]:.1f} %, {behind:.1f} points more: {meaning})."
-            )
+            unit, number = run.moment(best).split()
+            found.append(f"Best {unit}: {number} ({test[best]:.1f} %, {behind:.1f} points more: {meaning}).")
     return found
 
 
@@ -104,7 +113,7 @@ def overfitting(run: Run) -> list[str]:
         return []
     size = f"{rise:.0f} %" if rise < 1000 else f"{test[-1] / max(test[lowest], 1e-9):.0e} times"
     return [
-        f"Overfitting: {run.test_name} loss is {size} above its minimum of epoch {run.epochs['epoch'][lowest]} while "
+        f"Overfitting: {run.test_name} loss is {size} above its minimum of {run.moment(lowest)} while "
         "train loss decreased."
     ]
 

@@ -120,10 +120,10 @@ def read_learning(found: LearningEvents, names: list[str], steps_per_epoch: int)
         of_class = [found.never_learned[found.labels == k].mean() for k in np.unique(found.labels)]
         hardest = int(np.unique(found.labels)[np.argmax(of_class)])
         text += f"Most often never learned: {names[hardest]} ({percent(max(of_class))} of its images). "
-    apart = np.diff(found.steps) / steps_per_epoch
+    apart = style.number(np.median(np.diff(found.steps)) / steps_per_epoch)
     return text + (
         f"Seen at {len(found.steps)} checkpoints, steps {found.steps[0]:,} to {found.steps[-1]:,}, "
-        f"{style.number(np.median(apart))} epochs apart: what happens between two is not seen."
+        f"{apart} epoch{'s' * (apart != '1')} apart: what happens between two is not seen."
     )
 
 

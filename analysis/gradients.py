@@ -17,7 +17,7 @@ import numpy as np
 
 from analysis.support import common, panels, style
 from analysis.support.panels import Panel
-from analysis.support.run import Run, Table
+from analysis.support.run import NotMeasured, Run, Table
 from analysis.support.style import number
 
 USUAL_RATIO = (1e-4, 1e-2)  # |update| / |weights|; a rule of thumb around CS231n's 1e-3
@@ -50,7 +50,7 @@ def draw_size(panel, run: Run) -> str:
     )
     return (
         sizes
-        + (change if begin.any() or end.any() else "")
+        + (change if len(table.steps) > 1 and (begin.any() or end.any()) else "")
         + "RMS: the root of the mean square over the weights of a kernel. Lines are smoothed; pale: "
         f"{panels.pale(table)}."
     )
@@ -153,6 +153,8 @@ def draw_first_order_change(panel, run: Run) -> str:
 def draw_distance(panel, run: Run) -> str:
     """The distance of each layer's weights from their initialization, relative to its norm."""
     table = panels.measured(run, "distance")
+    if table.steps[-1] == 1:
+        raise NotMeasured("the distance before step 1 is 0: it takes a second step")
     panels.lines(panel, table, raw=False)
     panel.set_ylabel("|w − w₀| / |w₀|")
     style.log_scale(panel)
@@ -170,8 +172,9 @@ def draw_distance(panel, run: Run) -> str:
 def draw_cosine(panel, run: Run) -> str:
     """Whether the gradients of two measured steps that follow each other have the same direction."""
     table = panels.measured(run, "gradient_cosine")
-    if len(table.steps) > 1:  # step 1 has no step before it: its 0 means nothing
-        table = Table(table.steps[table.steps > 1], table.layers, table.values[table.steps > 1])
+    table = table.since(2)  # step 1 has no step before it: its 0 means nothing
+    if not len(table.steps):
+        raise NotMeasured("a cosine takes two steps")
     panels.lines(panel, table)
     for level in (OPPOSED, 0, ALIGNED):
         panel.axhline(level, color="black", linewidth=0.8, linestyle="-" if level == 0 else ":")

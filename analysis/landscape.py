@@ -68,7 +68,7 @@ OPERATIONS = 6e12  # that the default number of images may take: about a minute 
 FLAT = 0.01  # of the whole fall: a smaller rise is none
 
 
-def read_line(line: Line) -> str:
+def read_line(line: Line, test_name: str) -> str:
     """What the line shows, in words."""
     inside = (ALPHAS >= 0) & (ALPHAS <= 1)
     alphas, train = ALPHAS[inside], line.train[inside]
@@ -87,7 +87,7 @@ def read_line(line: Line) -> str:
         half = alphas[np.flatnonzero(train <= (begin + end) / 2)[0]]
         text += f" Half of the fall is reached at α = {half:.2f}."
     best = [ALPHAS[np.nanargmin(np.where(np.isfinite(v), v, np.nan))] for v in (line.train, line.test)]
-    return f"{text} Lowest on the line: training loss at α = {best[0]:.2f}, test loss at α = {best[1]:.2f}."
+    return f"{text} Lowest on the line: training loss at α = {best[0]:.2f}, {test_name} loss at α = {best[1]:.2f}."
 
 
 def read_plane(plane: Plane) -> str:
@@ -129,7 +129,7 @@ def draw_line(area, line: Line, test_name: str) -> str:
     area.set(xlabel="α, position on the line", ylabel="loss (nats)")
     area.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:.1f}"))
     area.legend(loc="upper center")
-    return read_line(line)
+    return read_line(line, test_name)
 
 
 def draw_plane(area, plane: Plane) -> str:

@@ -19,7 +19,8 @@ def texts_of(drawing) -> list[Text]:
         legends += [axes.get_legend()] if axes.get_legend() else []
         for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
             low, high = sorted(axis.get_view_interval())
-            texts += [axis.label, *(tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high)]
+            texts += [axis.label, axis.get_offset_text()]  # the latter: the power of ten of the numbers, 1e8
+            texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
     texts += itertools.chain(*(legend.get_texts() for legend in legends))
     return [text for text in dict.fromkeys(texts) if text.get_text().strip() and text.get_visible()]
 

@@ -100,7 +100,7 @@ def next_change(run: Run, diagnosis) -> str:
         return "Let the run end, then read on: " + command(resume(run), "continue the run")
     train, test = (float(run.epochs[f"{name}_accuracy"][-1]) for name in ("train", "test"))
     if train - test <= OVERFITTING and len(run.epochs["step"]) > 1:
-        gained, span = curves.gain(100 * run.epochs["test_accuracy"])
+        gained, span = curves.gain(run)
         if gained > 2 * 100 * run.standard_error(test):
             text = f"Train longer: the {run.test_name} accuracy rose by {gained:.1f} points in {span}"
             line = longer(run)

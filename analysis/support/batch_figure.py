@@ -32,7 +32,7 @@ def draw_losses(panel, result, order: np.ndarray, shown: int) -> None:
 
     shown: how many images are below; 0 if none.
     """
-    losses, chance = result.losses[order], np.log(10)
+    losses, chance = result.losses[order].astype(np.float64), np.log(10)  # the sum of float32 may be infinite
     finite = np.isfinite(losses)
     top = 1.1 * max(losses[finite].max(initial=0), chance)
     wrong = result.predicted[order] != result.labels[order]
@@ -44,6 +44,7 @@ def draw_losses(panel, result, order: np.ndarray, shown: int) -> None:
     if 0 < shown < len(order):
         panel.axvline(shown + 0.5, color="black", linewidth=1.5, label=f"left of it: shown below, {shown}")
     panel.set(xlim=(0.5, len(order) + 0.5), ylim=(0, top), xticks=[], ylabel="loss (nats)")
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # a power of ten above would meet the legend
     panel.grid(visible=False, axis="x")
     panel.set_title(spread(losses), fontweight="normal", loc="left", pad=30)
     panel.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 0.96), borderaxespad=0)
@@ -58,6 +59,11 @@ def spread(losses: np.ndarray) -> str:
         f"Loss of each image, largest first: the largest {tenth:,} of {len(losses):,} make up "
         f"{100 * losses[:tenth].sum() / max(losses.sum(), 1e-30):.0f} % of the sum."
     )
+
+
+def in_a_corner(loss: float) -> str:
+    """A loss as it fits into the corner of an image: 2.30, and a diverged run's 3.3e+38."""
+    return f"{loss:.2f}" if not abs(loss) >= 1000 else f"{loss:.1e}"
 
 
 def columns_for(count: int) -> tuple[int, float]:
@@ -79,7 +85,7 @@ def draw_images(panel, result, order: np.ndarray, class_names) -> None:
         panel.imshow(result.images[i], extent=(x, x + side, y + side, y), interpolation="nearest")
         panel.plot([x, x + side, x + side, x, x], [y, y, y + side, y + side, y], color=colour, linewidth=3)
         panel.text(
-            x + 0.05, y + 0.05, f"{result.losses[i]:.2f}", va="top",
+            x + 0.05, y + 0.05, in_a_corner(result.losses[i]), va="top",
             bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
         )  # fmt: skip
         panel.text(x, y + side + 0.04, style.shortened(class_names[result.labels[i]], 13), va="top")

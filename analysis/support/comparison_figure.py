@@ -1,5 +1,6 @@
 """The figures of analysis/compare.py: curves of recipes with bands of seeds; images on which two networks differ."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def draw(recipes: list, title: str, out: Path, only: str | None = None) -> None:
     names = style.shortened_apart([recipe.name for recipe in recipes], 60)
     for panel, area in zip(chosen, areas):
         for name, recipe, colour, marker in zip(names, recipes, style.COLOURS, "os^Dv"):
-            lines = [curve(run, panel) for run in recipe.runs]
+            evaluated = functools.reduce(np.intersect1d, (run.epochs["step"] for run in recipe.runs))
+            lines = [curve(run, panel, evaluated) for run in recipe.runs]
             shared = min(len(x) for x, _ in lines)  # an unfinished run is shorter
             some = slice(0, shared, max(shared // RAW, 1))
             x, y = np.mean([x[some] for x, _ in lines], axis=0), np.array([y[some] for _, y in lines])  # [n], [k,n]
@@ -58,11 +60,16 @@ def draw(recipes: list, title: str, out: Path, only: str | None = None) -> None:
     style.save(drawing, out)
 
 
-def curve(run: Run, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
-    """(x [n], y [n]) of one run: its smoothed loss over epochs, or its accuracy in % over epochs or seconds."""
-    table = run.steps if panel.loss else run.epochs
-    x = seconds_at_evaluations(run) if panel.time else table["step"] / run.steps_per_epoch
-    return x, series.smoothed(run.steps["loss"]) if panel.loss else 100 * run.epochs["test_accuracy"]
+def curve(run: Run, panel: Panel, evaluated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(x [n], y [n]) of one run: its smoothed loss over epochs, or its accuracy in % over epochs or seconds.
+
+    evaluated: the steps after which all runs of its recipe were; with --evaluate-every one has more of them.
+    """
+    if panel.loss:
+        return run.steps["step"] / run.steps_per_epoch, series.smoothed(run.steps["loss"])
+    kept = np.isin(run.epochs["step"], evaluated)
+    x = seconds_at_evaluations(run) if panel.time else run.epochs["step"] / run.steps_per_epoch
+    return x[kept], 100 * run.epochs["test_accuracy"][kept]
 
 
 def seconds_at_evaluations(run: Run) -> np.ndarray:
@@ -92,5 +99,6 @@ def draw_images(names: list[str], data, found: list[np.ndarray], out: Path) -> N
             panel.imshow(data.test_images[i], interpolation="nearest")
             title = f"{classes[labels[i]]}\n→ {classes[found[other][i].argmax()]}"
             panel.set_title(title, fontsize=style.TEXT, fontweight="normal")
-    drawing.suptitle("Test images on which the networks differ: true class → wrong prediction", x=0.01, ha="left")
+    kind = "Validation" if data.holdout else "Test"
+    drawing.suptitle(f"{kind} images on which the networks differ: true class → wrong prediction", x=0.01, ha="left")
     style.save(drawing, out)

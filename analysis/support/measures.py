@@ -158,10 +158,12 @@ def loss_at(run: Run, at: np.ndarray) -> np.ndarray:
 
 
 def of_epochs(column: str, scale: float = 1):
-    """A measure: a column of epochs.csv after these epochs."""
+    """A measure: a column of epochs.csv after these epochs; --evaluate-every adds evaluations within them."""
 
     def after(run: Run, at: np.ndarray) -> np.ndarray:
         found = run.evaluations()
+        ends = found["step"] % run.steps_per_epoch == 0
+        found = {name: values[ends] for name, values in found.items()}
         lacking = set(map(int, at)) - set(found["epoch"].tolist())
         if lacking:
             raise NotMeasured(f"it takes an evaluation after epoch {min(lacking)}")

@@ -19,6 +19,7 @@ from core.run.errors import RunError
 
 HOW = "`python train_loop.py --diagnostics full` measures it"
 MANY = 4000  # raw points of one line; more are drawn as a band of percentiles
+STEP = "step"  # how the label of an axis over the run begins
 GRIDS = {1: (1, 1), 2: (1, 2), 3: (1, 3), 4: (2, 2), 5: (2, 3), 6: (2, 3)}  # {panels: (rows, columns)}
 
 
@@ -89,8 +90,11 @@ def fill(run: Run, panels: tuple[Panel, ...], known_lacking: dict[str, str], tit
             with np.errstate(all="ignore"):  # a run that went wrong is full of NaN and infinity
                 conclusions[panel.title] = conclusion = panel.draw(area, run)
         except NotMeasured as lack:
-            lacking[panel.title] = f"{str(lack).partition(';')[0]}; {HOW}"
+            lacking[panel.title] = f"{str(lack).partition(';')[0]}{remedy(run, lack)}"
             continue
+        low, high = area.get_xlim()
+        if high - low < 1 and area.get_xlabel().startswith(STEP):  # a single step: its number would be at every tick
+            area.set_xlim((low + high) / 2 - 1, (low + high) / 2 + 1)
         area.set_title(panel.question if slide else panel.title, fontweight="normal" if slide else "bold")
         first, _, rest = conclusion.partition(". ")
         style.caption(below, conclusion if slide or not rest else first + ".", width - 1.3)
@@ -104,11 +108,20 @@ def fill(run: Run, panels: tuple[Panel, ...], known_lacking: dict[str, str], tit
     style.legend_above(axes[0, 0], handles)
     if known_lacking:  # named where there is room
         free = len(panels) < rows * columns
-        text = style.wrapped(f"Not measured: {', '.join(known_lacking)}. {HOW}.", width - 0.5 if free else style.WIDTH)
+        how = f" {HOW}." if any(HOW in reason for reason in known_lacking.values()) else ""
+        text = f"Not measured: {', '.join(known_lacking)}.{how}"
+        text = style.wrapped(text, width - 1.3 if free else style.WIDTH - 1)
         if free or not handles:
             area = axes[1::2].flat[-1] if free else axes[0, 0]
-            area.annotate(text, (0, 1), va="top", color=style.GREY).set_in_layout(False)
+            left = {"xytext": (-style.INDENT if free else 0, 0), "textcoords": "offset points"}
+            area.annotate(text, (0, 1), va="top", color=style.GREY, **left).set_in_layout(False)
     return drawing, conclusions, lacking
+
+
+def remedy(run: Run, lack: NotMeasured) -> str:
+    """`; ` and the command that measures what is lacking; nothing where it would not."""
+    helps = "was not measured" in str(lack) and run.config["settings"].get("diagnostics") != "full"
+    return f"; {HOW}" if helps else ""
 
 
 def measured(run: Run, quantity: str) -> Table:
@@ -149,6 +162,7 @@ def line(panel, steps: np.ndarray, values: np.ndarray, colour, label: str, raw: 
         panel.fill_between(*band(steps, values), color=colour, alpha=0.15, linewidth=0, rasterized=True)
     if raw:
         values = series.smoothed(values, max(0.02, 5 / len(values)))  # over five points at least
+    marker = marker or "o" * (len(steps) == 1)  # a line of one point is none
     panel.plot(*series.envelope(steps, values), color=colour, marker=marker, markersize=5, label=label)
 
 
@@ -168,7 +182,7 @@ def band(steps: np.ndarray, values: np.ndarray, stretches: int = 200) -> tuple[n
 
 def over_the_run(panel, run: Run) -> None:
     """Steps along the x axis."""
-    panel.set_xlabel(f"step ({run.steps_per_epoch:,} an epoch)")
+    panel.set_xlabel(f"{STEP} ({run.steps_per_epoch:,} an epoch)")
     columns = panel.get_subplotspec().get_gridspec().ncols
     panel.xaxis.set_major_locator(ticker.MaxNLocator(8 // columns + 1, integer=True))
     panel.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))

@@ -16,6 +16,7 @@ from analysis.support import series
 from core.run import logs, run_folder, schema
 from core.run.errors import LogError, RunError
 
+ACTIVATION_IMAGES, ACTIVATION_BATCH = 1_000, 200  # training images: core/measure/probes.py, without TensorFlow
 CLASSES = 10  # of a run whose config.json does not name them
 
 
@@ -85,6 +86,11 @@ class Run:
         """How many epochs have passed after a step, not a whole number in the middle of one; a number or an array."""
         return step / self.steps_per_epoch
 
+    def moment(self, evaluation: int) -> str:
+        """When an evaluation was made: `epoch 3`, or `step 14` in the middle of an epoch."""
+        step, epoch = (int(self.epochs[name][evaluation]) for name in ("step", "epoch"))
+        return f"step {step:,}" if step % self.steps_per_epoch else f"epoch {epoch:,}"
+
     @property
     def chance_level(self) -> float:
         """The accuracy of a prediction drawn at random: 1 / classes."""
@@ -97,6 +103,12 @@ class Run:
     def is_at_chance_level(self, accuracy: float) -> bool:
         """Whether an accuracy on the test images is within three standard errors of chance level, or below."""
         return accuracy < self.chance_level + 3 * self.standard_error(self.chance_level)
+
+    @property
+    def activation_images(self) -> int:
+        """How many training images the activations were measured on: whole batches, fewer with few --train-images."""
+        count = min(self.config["data"].get("train_images", ACTIVATION_IMAGES), ACTIVATION_IMAGES)
+        return count - count % min(count, ACTIVATION_BATCH)
 
     def need_steps(self, count: int) -> None:
         """Raise NotMeasured unless so many steps have been taken."""

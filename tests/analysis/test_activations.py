@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from made_runs import FORWARD, MadeRun
 from matplotlib.text import Annotation
-from readable import texts_of
+from readable import assert_readable, texts_of
 from runner import PROJECT, run
 
 from analysis import activations
 from analysis.diagnosis.detectors import DETECTORS
 from analysis.support import panels, style
-from analysis.support.run import Run
+from analysis.support.run import ACTIVATION_BATCH, ACTIVATION_IMAGES, NotMeasured, Run
+from core.measure import probes
 from core.run import run_folder
 
 MEASURED = np.array([0, 50, 100])
@@ -46,7 +47,7 @@ def conclusion(tmp_path, draw, measurements=MEASURED, **quantities) -> str:
 )
 def test_the_size_of_the_signal_is_judged_without_the_output_layer(tmp_path, stds, meaning):
     text = conclusion(tmp_path, activations.draw_std, activation_std=dict(zip(FORWARD, stds)))
-    assert meaning in text and "dense, the output layer, is initialized small" in text
+    assert meaning in text and "dense, the output layer, begins small on purpose" in text
     assert ("A factor below 0.5 or above 2: conv2" in text) == (stds[2] != stds[1])
 
 
@@ -80,7 +81,7 @@ def test_sparsity(tmp_path):
 
 def test_dead_channels(tmp_path):
     text = conclusion(tmp_path / "a", activations.draw_dead, dead_channels={"relu1": 0.0, "relu2": 0.0})
-    assert "None at any of the 3 measurements, in relu1 and relu2." in text
+    assert "None at any of the 3 measurements. Measured in relu1 and relu2." in text
     text = conclusion(tmp_path / "b", activations.draw_dead, dead_channels={"relu1": 0.0, "relu2": [0, 0.6, 0.25]})
     assert "At step 100 25 % of relu2; at most 60 %, in relu2 at step 50." in text
     text = conclusion(tmp_path / "c", activations.draw_dead, dead_channels={"relu1": [0, 0.3, 0]})
@@ -104,8 +105,54 @@ def test_one_measurement_is_enough_for_a_figure_and_says_nothing_of_a_change(tmp
     of["dead_channels"] = {"relu1": dead}
     for panel in activations.PANELS:
         text = conclusion(tmp_path / panel.name, panel.draw, measurements=np.array([0]), **of)
-        assert "nly one measurement, at step 0" in text or "None at the only measurement, in relu1" in text
+        assert "nly one measurement, at step 0" in text or "None at the only measurement. Measured in relu1" in text
         assert not re.search(r"Training changed|Between|it was|at most|, at step 0 50|At step 0: from", text)
+
+
+def test_the_images_are_as_many_as_were_measured(tmp_path):
+    assert (ACTIVATION_IMAGES, ACTIVATION_BATCH) == (probes.ACTIVATION_IMAGES, probes.ACTIVATION_BATCH)
+    for count, measured in ((50_000, 1_000), (999, 800), (300, 200), (150, 150), (1, 1)):
+        made = MadeRun(epochs=1)
+        made.config["data"]["train_images"] = count
+        found = made.write(tmp_path / str(count))
+        assert found.activation_images == measured
+        drawing, axes = style.figure(1, 1)
+        assert f"zero for all {measured:,} images" in activations.draw_dead(axes[0, 0], found)
+        style.close(drawing)
+
+
+def test_of_outputs_that_are_no_numbers_none_is_called_zero(tmp_path):
+    """Of NaN no number is below 1e-6: layers.csv then has a sparsity of 0, and no dead channel."""
+    of = {
+        "activation_mean": {layer: [0.1, 0.2, np.nan] for layer in FORWARD},
+        "sparsity": {layer: [0.5, 0.6, 0] for layer in FORWARD},
+        "dead_channels": {"relu1": [0, 0.25, 0]},
+    }
+    assert "to 60 %" in conclusion(tmp_path / "a", activations.draw_sparsity, **of)
+    assert "Highest at step 50" in conclusion(tmp_path / "b", activations.draw_sparsity_over_run, **of)
+    assert conclusion(tmp_path / "c", activations.draw_dead, **of).startswith("At step 50 25 % of relu1;")
+    of["activation_mean"] = dict.fromkeys(FORWARD, np.nan)
+    with pytest.raises(NotMeasured, match="sparsity was never that of numbers"):
+        conclusion(tmp_path / "d", activations.draw_sparsity, **of)
+
+
+@pytest.mark.parametrize("level, measured", [("light", "full"), ("full", "full"), ("light", "off")])
+def test_a_command_that_would_not_measure_it_is_not_given(monkeypatch, tmp_path, capsys, level, measured):
+    """A network without a nonlinearity has no dead channels, whatever is measured; and a full run measured all."""
+    made = MadeRun(epochs=1)
+    made.config["settings"]["diagnostics"] = level
+    del made.layers["dead_channels"]
+    if measured == "off":
+        del made.layers["sparsity"]
+    drawn = []
+    monkeypatch.setattr(style, "save", lambda drawing, out: drawn.append(drawing))
+    panels.draw_all(made.write(tmp_path), activations.PANELS, "Activations", tmp_path / "it.png")
+    out, texts = capsys.readouterr().out, assert_readable(drawn[0])
+    style.close(drawn[0])
+    reason = "Dead channels: no layer of this network is a nonlinearity, and only behind one a channel can die."
+    assert (reason in out) == (measured == "full")
+    assert any("Not measured: Dead channels." in text for text in texts) == (measured == "full")
+    assert (panels.HOW in out) == (measured == "off") and not any("measures it" in text for text in texts)
 
 
 def test_a_dead_channel_may_come_back(tmp_path):

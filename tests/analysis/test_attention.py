@@ -277,6 +277,10 @@ def test_what_cannot_be_drawn_is_refused(folders, tmp_path, capsys):
     ):
         with pytest.raises((RunError, checkpoints.CheckpointError), match=message):
             drawn(folder, tmp_path, capsys, *args)
+    with pytest.MonkeyPatch.context() as patch:  # as with --network plain --activation none
+        patch.setattr(attribution, "grad_cam_layer", lambda network: None)
+        with pytest.raises(RunError, match="this network has none; choose a map, --layer conv1, norm1, "):
+            drawn(folders["debug"], tmp_path, capsys)
     for args in (("--image", "1", "2", "3", "4", "5"), ("--image", "cat"), ("--target", "dog")):
         with pytest.raises(SystemExit) as stopped:
             attention.parse(args)

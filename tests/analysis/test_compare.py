@@ -1,5 +1,6 @@
 """Comparing runs: the right question, numbers that follow the files, refusals in one line, figures one can read."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -389,3 +390,31 @@ def test_figures_of_runs_that_lack_something(tmp_path, drawings):
     found = compare.recipes_of([Run(folder) for folder in (*folders, lost)])
     compare.draw(found, "title", tmp_path / "it.svg")
     assert_readable(drawings[0])
+
+
+@pytest.mark.parametrize("holdout, kind", [(False, "Test"), (True, "Validation")])
+def test_the_images_are_called_what_they_are(monkeypatch, tmp_path, holdout, kind):
+    drawn, data = [], tenth_of_shapes10()
+    monkeypatch.setattr(style, "save", lambda drawing, out: drawn.append(drawing))
+    data = dataclasses.replace(data, holdout=holdout)
+    right, wrong = np.eye(10)[data.test_labels], np.eye(10)[(data.test_labels + 1) % 10]
+    comparison_figure.draw_images(["A", "B"], data, [right, wrong], tmp_path / "it.png")
+    assert drawn[0].get_suptitle().startswith(f"{kind} images on which the networks differ")
+    style.close(drawn[0])
+
+
+def test_seeds_are_averaged_where_all_were_evaluated(monkeypatch, tmp_path):
+    """One of them with --evaluate-every: its evaluations in between are those of no other."""
+    folders, drawn = recipe(tmp_path, "it", (0.8, 0.6)), []
+    often = [[1, 5, 0.1], [1, 10, 0.5], [2, 15, 0.2], [2, 20, 0.6]]
+    rows = [",".join(map(str, (e, s, 1.0, a, 1.1, a, 0.0, 0.0))) for e, s, a in often]
+    header = (folders[1] / logs.EPOCHS).read_text().splitlines()[0]
+    (folders[1] / logs.EPOCHS).write_text("\n".join([header, *rows, ""]))
+    monkeypatch.setattr(style, "save", lambda drawing, out: drawn.append(drawing))
+    found = compare.recipes_of([Run(folder) for folder in folders])
+    assert len(found) == 1
+    compare.draw(found, "title", tmp_path / "it.png")
+    accuracy, seconds = drawn[0].axes[1:3]
+    np.testing.assert_allclose(accuracy.lines[0].get_xydata(), [[1, 60], [2, 70]])
+    np.testing.assert_allclose(seconds.lines[0].get_xydata(), [[5, 60], [10, 70]])
+    style.close(drawn[0])

@@ -207,6 +207,29 @@ def test_a_run_that_ended_within_an_epoch_has_steps(tmp_path):
     assert curves.verdict(Run(folder)).startswith("it: after 10 steps, test accuracy 40.0 %")
 
 
+def test_evaluations_in_the_middle_of_an_epoch_are_no_epochs(tmp_path):
+    """--evaluate-every: nine evaluations after every tenth step here, and an epoch has twenty."""
+    train, test = [(2 - 0.1 * i, 0.5) for i in range(9)], [(1 + 0.1 * abs(i - 2), 0.4 + 0.02 * i) for i in range(9)]
+
+    def words(holdout: bool, accuracies=test, per_epoch=20) -> str:
+        folder = write_run(tmp_path / str(len([*tmp_path.iterdir()])), "it", train, accuracies, holdout=holdout)
+        run_folder.write_config(folder, run_folder.read_config(folder) | {"steps_per_epoch": per_epoch})
+        only = Run(folder)
+        return curves.verdict(only) + curves_figure.result(only)
+
+    text = words(holdout=False)
+    assert "after 90 steps" in text and "Still improving: +6.0 points in the last 30 steps." in text
+    assert "60 % above its minimum of step 30 while" in text and text.endswith(", step 90: 56.0 %")
+    text = words(holdout=False, accuracies=test[:8])
+    assert "after 4 epochs" in text and "Still improving: +4.0 points in the last epoch." in text
+    assert text.endswith(", last epoch: 54.0 %")
+    assert "+6.0 points in the last 3 epochs" in words(holdout=False, per_epoch=10)
+    assert "The last evaluation is the best one." in words(holdout=True)
+    peak = [*test[:6], (1, 0.8), *test[7:]]
+    text = words(holdout=True, accuracies=peak)
+    assert "Best step: 70 (80.0 %, 24.0 points more" in text and text.endswith(", best step 70: 80.0 %")
+
+
 def test_following_ends_with_the_run(tmp_path):
     write_run(tmp_path, "done", train=[(1.5, 0.5)], test=[(1.6, 0.4)])
     assert "after 1 epoch," in run("analysis/curves.py", "--runs-dir", tmp_path, "--follow").stdout

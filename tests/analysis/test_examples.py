@@ -78,7 +78,7 @@ def test_the_sentences_follow_the_numbers():
     assert "Seen at 4 checkpoints, steps 10 to 40, 0.5 epochs apart" in text
     perfect = made(np.ones([4, 5], bool))
     text = examples.read_learning(perfect, ["cat"], 10)
-    assert "100.0 % were learned" in text and "Most often" not in text and "1 epochs apart" in text
+    assert "100.0 % were learned" in text and "Most often" not in text and "1 epoch apart" in text
     assert (
         examples.read_groups(perfect) == "Learned first: 100.0 % of the images were correct at step 10 and ever since."
     )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from made_runs import MadeRun
+from readable import assert_readable
 from runner import run
 
 from analysis import gradients
@@ -105,6 +106,26 @@ def test_the_cosine_and_what_it_means(tmp_path, cosine, meaning):
     values = np.where(STEPS == 1, 0, cosine)  # the first step has none before it
     text = conclusion(tmp_path, gradients.draw_cosine, gradient_cosine={"conv1": values, "dense": values})
     assert f"over all layers {cosine:+.2f}:" in text and meaning in text
+
+
+def test_one_step_is_enough_for_a_figure_and_says_nothing_of_a_change(monkeypatch, tmp_path, capsys):
+    """train_loop.py --steps 1: a dot for every layer, one number on the axis, no distance and no cosine yet."""
+    made = MadeRun(epochs=1)
+    made.steps = {name: values[:1] for name, values in made.steps.items()}
+    made.evaluations = {name: values[:0] for name, values in made.evaluations.items()}
+    drawn = []
+    monkeypatch.setattr(style, "save", lambda drawing, out: drawn.append(drawing))
+    panels.draw_all(made.write(tmp_path), gradients.PANELS, "Gradients", tmp_path / "it.png")
+    out = capsys.readouterr().out
+    assert "changed most" not in out and "does not train" not in out and "Median over all layers" not in out
+    assert "Distance from initialization: the distance before step 1 is 0: it takes a second step." in out
+    assert "Gradient cosine similarity: a cosine takes two steps." in out
+    assert_readable(drawn[0])
+    sizes = next(area for area in drawn[0].axes if area.get_title() == "Gradient RMS")
+    assert [line.get_marker() for line in sizes.lines if line.get_alpha() is None] == ["o"] * 3
+    ticks = [tick.label1.get_text() for tick in sizes.xaxis.get_major_ticks()]
+    assert "1" in ticks and len(set(ticks)) == len(ticks)
+    style.close(drawn[0])
 
 
 def test_steps_that_are_not_numbers_are_left_out(tmp_path):

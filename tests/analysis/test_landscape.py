@@ -107,14 +107,14 @@ def test_batch_norm_uses_the_statistics_of_the_images_and_dropout_is_off():
 
 
 def line(train, test=None) -> str:
-    return landscape.read_line(Line(train, train if test is None else test))
+    return landscape.read_line(Line(train, train if test is None else test), "validation")
 
 
 def test_the_sentences_about_the_line_follow_the_numbers():
     falling = 2.3 - 1.5 * ALPHAS + 1.0 * np.maximum(ALPHAS - 1, 0) * 3
     text = line(falling, falling + (ALPHAS - 0.5) ** 2 + 1.5 * ALPHAS)
     assert "initial to final: 2.30 to 0.80, falling all the way. Half of the fall is reached at α = 0.50." in text
-    assert "training loss at α = 1.00, test loss at α = 0.50." in text
+    assert "training loss at α = 1.00, validation loss at α = 0.50." in text
     barrier = falling + 2 * np.exp(-(((ALPHAS - 0.25) / 0.1) ** 2))
     assert "with a barrier: up by 1.7 to 3.92 at α = 0.25." in line(barrier)
     rising = 2.3 + 1.5 * ALPHAS

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from made_runs import MadeRun
 from readable import assert_readable
 from runner import run
 
@@ -75,6 +76,18 @@ def test_curves_by_hand(tmp_path):
 
 NUMBER = Question("n", "How much?", "number", "test_accuracy", run="mine it", range=(0, 100), unit="%", tolerance=5,
                   right="R {measured}", high="H", low="L")  # fmt: skip
+
+
+def test_after_an_epoch_is_at_its_end(tmp_path):
+    """With --evaluate-every an epoch has several evaluations."""
+    made = MadeRun(epochs=4)
+    made.evaluations["step"] = np.array([50, 100, 150, 200])
+    made.evaluations["epoch"] = np.array([1, 1, 2, 2])
+    made.evaluations["test_loss"] = np.array([9.0, 1.5, 8.0, 0.9])
+    found = made.write(tmp_path)
+    assert measures.CURVES["test_loss_after"](found, np.array([1, 2])).tolist() == [1.5, 0.9]
+
+
 CURVE = Question("c", "Sketch it", "curve", "test_loss_after", run="it", range=(0, 9), at=(1, 3, 5), axis="epoch",
                  tolerance=0.1, high="H", low="L", wrong="W")  # fmt: skip
 CHOICE = Question("o", "Which?", "choice", "test_accuracy", options=("one", "other"), runs=("it", "better"),

@@ -1,5 +1,6 @@
 """A step taken again is the step that was logged, bit for bit; and its run is only read."""
 
+import dataclasses
 import io
 import json
 import random
@@ -263,6 +264,16 @@ def test_the_figure(small, tmp_path, prepared, monkeypatch):
     assert [text.get_text() for text in drawn[1].axes[1].texts if text.get_text()[0] in "n012345"] == [
         "nan", "5.00", "4.00", "3.00", "2.00", "1.50", "1.00", "0.00",
     ]  # fmt: skip
+    # Losses at the end of float32, as after a learning rate of 1e8: their sum has no place there.
+    huge = dataclasses.replace(eight, losses=np.array([3.3e38, 1e38, 2e9, 950, 3, 2, 1, 0.5], np.float32))
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_figure.style, "save", lambda drawing, path: drawn.append(drawing))
+        batch_figure.draw(huge, shapes10.CLASSES, "huge", tmp_path / "huge.png")
+    losses, grid = drawn[-1].axes
+    assert_readable(drawn.pop())
+    assert not losses.yaxis.get_offset_text().get_text()  # it would lie under the legend
+    assert "the largest 1 of 8 make up 77 % of the sum." in losses.get_title("left")
+    assert grid.texts[0].get_text() == "3.3e+38" and losses.get_ylim()[1] > 3.5e38
     # One panel as a slide.
     monkeypatch.setattr(batch_figure.style, "save", lambda drawing, path: drawn.append(drawing))
     for panel in batch_figure.PANELS:

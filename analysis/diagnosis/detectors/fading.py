@@ -61,7 +61,8 @@ def dying_relu(run: Run) -> Finding | None:
     return Finding(
         "dying-relu", f"Many channels of layer '{name}' are 0 for every image", RED if lasting[worst] >= red else AMBER,
         int(table.steps[first]),
-        (f"{percent(fraction[-1])} of its channels are 0 for all 1,000 images at step {table.steps[-1]:,}; "
+        (f"{percent(fraction[-1])} of its channels are 0 for all {run.activation_images:,} images at step "
+         f"{table.steps[-1]:,}; "
          f"{percent(fraction[0])} were at step {table.steps[0]:,}",
          "all layers at the end: " + ", ".join(f"{n} {percent(v)}" for n, v in zip(table.layers, table.values[-1]))),
     )  # fmt: skip

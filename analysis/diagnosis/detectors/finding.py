@@ -79,7 +79,8 @@ def epoch_evaluations(run: Run, count: int = 1, passed: float = 0) -> dict[str, 
     ends = (found["step"] % run.steps_per_epoch == 0) | (found["step"] == run.total_steps)
     if ends.sum() < count:
         after = f" after epoch {passed:g}" if passed else ""
-        raise NotMeasured(f"it takes {counted(count, 'evaluation')}{after}, the run has {ends.sum()}")
+        where = "" if ends.all() else " at ends of epochs"
+        raise NotMeasured(f"it takes {counted(count, 'evaluation')}{where}{after}, the run has {ends.sum()}")
     return {name: values[ends] for name, values in found.items()}
 
 

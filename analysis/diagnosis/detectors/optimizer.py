@@ -116,7 +116,8 @@ def later_updates(run: Run) -> Finding | None:
 def moved_otherwise(run: Run) -> Finding | None:
     """Of `wrong_update`: the loss of the first batch changed by far more than g.d, or not at all.
 
-    Not where |g.d| is below 1e-3 nats in bfloat16, 1e-5 in float32: the difference of two losses is rounded [H].
+    Not where |g.d| is below 1e-3 nats in bfloat16, 1e-5 in float32: the difference of two losses is rounded [H]. Nor
+    where the loss after the step is not a number: a far too high rate does that, and says nothing of the update.
     """
     most, nothing = 1.6, 1e-3
     rounding = 1e-3 if run.config.get("precision") == "bfloat16" else 1e-5
@@ -127,7 +128,9 @@ def moved_otherwise(run: Run) -> Finding | None:
         return None
     if abs(predicted[0]) < rounding:
         return None
-    if gain.steps[0] != 1 or nothing < gain.values[0, 0] < most or gain.values[0, 0] < -nothing:
+    if gain.steps[0] != 1 or not np.isfinite(gain.values[0, 0]):
+        return None
+    if nothing < gain.values[0, 0] < most or gain.values[0, 0] < -nothing:
         return None
     return Finding(
         "wrong-update", "The weights do not move by the updates", RED, 1,

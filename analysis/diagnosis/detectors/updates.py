@@ -45,15 +45,17 @@ def rate_high(run: Run) -> Finding | None:
     evidence = []
     if len(leaps) >= times:
         worst = leaps[np.argmax(ratio[leaps])]
+        size = f"by {percent(ratio[worst])}" if np.isfinite(ratio[worst]) else "by more than a number can say"
         evidence.append(
             f"{len(leaps)} of {len(steps)} measured updates changed a layer by more than {percent(leap)} of its norm "
-            f"(median over layers), most of all step {steps[worst]:,}, by {percent(ratio[worst])}; 0.1 to 1 % is usual"
+            f"(median over layers), most of all step {steps[worst]:,}, {size}; 0.1 to 1 % is usual"
         )
     if blown.size:
         worst = blown[np.argmax(grown[blown])]
+        then = grown_at[step_before(grown_at)[worst]]
         evidence.append(
-            f"at step {grown_at[worst]:,} the norm of the kernels is {grown[worst]:.2g} times that of some 20 steps "
-            "before (median over layers)"
+            f"at step {grown_at[worst]:,} the norm of the kernels is {grown[worst]:.2g} times that at step {then:,} "
+            "(median over layers)"
         )
     first = min(int(at[found[0]]) for at, found in ((steps, leaps), (grown_at, blown)) if found.size)
     last = run.steps["loss"][-50:]
@@ -101,14 +103,18 @@ def early_damage(run: Run) -> Finding | None:
     )  # fmt: skip
 
 
-def growth_of_weights(run: Run, span: int = 20) -> tuple[np.ndarray, np.ndarray]:
-    """(steps [S], median over layers of |w| now / |w| at the last measured step at least `span` before [S])."""
+def growth_of_weights(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """(steps [S], median over layers of |w| now / |w| at `step_before` [S])."""
     table = run.table("weight_norm")
-    before = np.maximum(np.searchsorted(table.steps, table.steps - span, side="right") - 1, 0)
-    now, then = table.values[:, :-1], table.values[before, :-1]
+    now, then = table.values[:, :-1], table.values[step_before(table.steps), :-1]
     return table.steps, np.nan_to_num(
         np.median(np.where(then > 0, now / np.maximum(then, 1e-30), 1.0), axis=1), nan=1.0
     )
+
+
+def step_before(steps: np.ndarray, span: int = 20) -> np.ndarray:
+    """For each measured step the index of the last one at least `span` before it, or of the first. [S] -> [S]"""
+    return np.maximum(np.searchsorted(steps, steps - span, side="right") - 1, 0)
 
 
 def rate_low(run: Run) -> Finding | None:
@@ -164,9 +170,11 @@ def bouncing(run: Run, since: int) -> list[str]:
         ("gain_ratio", "gain ratio {:.2f} (median; 1 for a small update, below 0 the loss went the other way)"),
     ):
         try:
-            sentences.append(sentence.format(np.median(run.table(quantity).since(since).values)))
+            values = run.table(quantity).since(max(since, 2) if quantity == "gradient_cosine" else since).values
         except NotMeasured:
-            pass
+            continue
+        if np.isfinite(values).any():  # of steps after which there was a loss; step 1 has no gradient before it
+            sentences.append(sentence.format(np.median(values[np.isfinite(values)])))
     return sentences
 
 

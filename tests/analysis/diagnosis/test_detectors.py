@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from made_runs import MadeRun
+from made_runs import KERNELS, MadeRun
 
+from analysis.diagnose import diagnose
 from analysis.diagnosis.detectors import DETECTORS, code, finding
 from analysis.diagnosis.detectors.finding import LN10
 from analysis.support.run import NotMeasured
@@ -396,6 +397,33 @@ def test_a_missing_nonlinearity(tmp_path):
     assert found_by(tmp_path / "b", made, "no-nonlinearity") is None
 
 
+def test_a_rate_so_high_that_the_second_loss_is_no_number(tmp_path):
+    """As --learning-rate 1e8 leaves it: the update is the optimizer's, and no sentence is about what is not there."""
+    made = MadeRun()
+    two = np.array([1, 2])
+    made.steps = {name: values[:2].copy() for name, values in made.steps.items()}
+    made.steps["learning_rate"][:] = [5e7, 1e8]
+    made.steps["loss"][1] = made.steps["gradient_norm"][1] = np.nan
+    made.evaluations = {name: values[:0] for name, values in made.evaluations.items()}
+    made.layers = {
+        quantity: {layer: (two, values[:2].copy()) for layer, (_, values) in layers.items()}
+        for quantity, layers in made.layers.items()
+        if quantity not in ("activation_mean", "activation_std", "sparsity", "dead_channels", "evaluation_disagreement")
+    }
+    for layer in KERNELS:
+        weight, gradient = (made.layers[f"{name}_norm"][layer][1] for name in ("weight", "gradient"))
+        made.layers["update_ratio"][layer][1][:] = 1.9 * 5e7 * gradient[0] / weight[0], np.inf
+        weight[1] = 1e6 * weight[0]
+    made.layers["gain_ratio"] = {"network": (two[:1], np.array([np.nan]))}
+    made.layers["predicted_change"] = {"network": (two[:1], np.array([-6e8]))}
+    found = diagnose(made.write(tmp_path)).findings
+    assert [finding.id for finding in found] == ["rate-high", "non-finite"]
+    assert found[1].explained_by == "rate-high" and not found[0].explained_by
+    words = " ".join(found[0].evidence)
+    assert "most of all step 2, by more than a number can say" in words and "times that at step 1 (median" in words
+    assert "nan" not in words and "inf" not in words
+
+
 def test_gradients_that_are_added_up(tmp_path):
     """Gradients that are not set to zero between steps: each update is longer than momentum can make it."""
     made = MadeRun()
@@ -404,7 +432,10 @@ def test_gradients_that_are_added_up(tmp_path):
     assert "could make it of all gradients" in found_by(tmp_path, made, "wrong-update").evidence[0]
 
 
-@pytest.mark.parametrize("gain, wrong", [(2.0, True), (0.0, True), (0.9, False), (0.2, False), (-0.5, False)])
+@pytest.mark.parametrize(
+    "gain, wrong",
+    [(2.0, True), (0.0, True), (0.9, False), (0.2, False), (-0.5, False), (np.nan, False), (np.inf, False)],
+)
 def test_weights_that_move_by_something_else(tmp_path, gain, wrong):
     made = MadeRun()
     made.layers["gain_ratio"] = {"network": (np.array([1, 2]), np.array([gain, 1.0]))}
@@ -899,7 +930,7 @@ def test_evaluations_between_epochs_do_not_count_as_epochs(tmp_path):
     made.evaluations = {name: np.repeat(values, 5) for name, values in made.evaluations.items()}
     made.evaluations["step"] = np.arange(20, 201, 20)
     made.confusions = np.repeat(made.confusions, 5, axis=0)
-    with pytest.raises(NotMeasured, match="it takes 7 evaluations, the run has 2"):
+    with pytest.raises(NotMeasured, match="it takes 7 evaluations at ends of epochs, the run has 2"):
         found_by(tmp_path, made, "plateau")
 
 
