@@ -26,12 +26,12 @@ ZERO = 1e-6  # a standard deviation below this is drawn as this
 
 
 def heat_map(panel, run: Run, table: Table, unit: str, **colours) -> None:
-    """A quantity as colours: the run to the right, the layers downwards; every second name where they are many."""
+    """A quantity as colours: the run to the right, the layers downwards; some of the names where they are many."""
     between = (table.steps[:-1] + table.steps[1:]) / 2
     edges = np.concatenate([table.steps[:1], between, [max(table.steps[-1], table.steps[0] + 1)]])
     cells = panel.pcolormesh(edges, np.arange(len(table.layers) + 1), table.values.T, rasterized=True, **colours)
     columns = panel.get_subplotspec().get_gridspec().ncols
-    every = -(-len(table.layers) // (8 if columns > 1 else 20))
+    every = -(-len(table.layers) // (5 if columns > 1 else 20))
     panel.set_yticks(np.arange(0, len(table.layers), every) + 0.5, table.layers[::every])
     panel.set_ylabel("layer")
     panel.invert_yaxis()  # the images enter at the top
@@ -198,7 +198,7 @@ def draw_dead(panel, run: Run) -> str:
 PANELS = (
     Panel("std", "Standard deviation by layer", "Does the signal keep its size from layer to layer?", draw_std),
     Panel("std-over-run", "Standard deviation", "How does the size of each layer's output change?", draw_std_over_run),
-    Panel("mean", "Mean in standard deviations", "How far from zero is each layer's output?", draw_mean),
+    Panel("mean", "Mean in units of std", "How far from zero is each layer's output?", draw_mean),
     Panel("sparsity", "Sparsity by layer", "Which fraction of each layer's outputs is zero?", draw_sparsity),
     Panel("sparsity-over-run", "Sparsity", "How does the fraction of zeros change?", draw_sparsity_over_run),
     Panel("dead", "Dead channels", "Which channels are zero for every image?", draw_dead),

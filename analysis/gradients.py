@@ -91,7 +91,7 @@ def flow_in_words(run: Run, table: Table, norms: np.ndarray) -> str:
         return f"below {VANISHING:g}: the gradient vanishes, and the first layer hardly learns"
     if flows[high] > EXPLODING:
         return f"above {EXPLODING}: the gradient explodes on the backward pass"
-    return f"neither vanishing (below {VANISHING:g}) nor exploding (above {EXPLODING})"
+    return f"neither vanishing (< {VANISHING:g}) nor exploding (> {EXPLODING})"
 
 
 def draw_ratio(panel, run: Run) -> str:
@@ -143,7 +143,7 @@ def draw_first_order_change(panel, run: Run) -> str:
     raising = [f"{table.layers[i]} {-part[i]:.0f} %" for i in np.flatnonzero(part < 0)]
     return (
         ("The loss was lowered most by " + style.listed(lowering) if lowering else "No layer lowered the loss")
-        + (f"; raised on balance by {style.listed(raising)}." if raising else "; no layer raised it on balance.")
+        + (f"; raised on balance by {style.listed(raising)}." if raising else ". No layer raised it on balance.")
         + " To first order the loss changes by the inner product of gradient and update, g·Δw, summed here over all "
         f"measured steps; {100 * np.mean(percentages < 0):.0f} % of the bars lie below zero, where the updates of a "
         "layer raised the loss."

@@ -32,6 +32,8 @@ def draw(runs: list[Run], verdicts: list[str], only: str | None, out: Path) -> N
         area.set(title=title, xlabel="epoch", ylabel=unit)
         area.set_xlim(-0.02 * length, 1.02 * length)
         area.xaxis.set_major_locator(ticker.MaxNLocator(8, integer=length > 2))
+        # The zero of small parts of an epoch, 0.0000, would meet the zero of the other axis.
+        area.xaxis.set_major_formatter(lambda value, _: f"{value + 0.0:.6g}")
     if "loss" in axes:
         limit_loss(axes["loss"], runs)
         draw_findings(axes["loss"], runs[0], marked, handles)
@@ -60,7 +62,7 @@ def layout(names: list[str], text: str, rows: int):
             spare.remove()
         axes = {"loss": grid[1, 0], "accuracy": grid[1, 1], "rate": grid[2, 0]}
         axes["rate"].set_subplotspec(grid[2, 0].get_gridspec()[2, :])
-    style.caption(grid[-1, 0], text, style.WIDTH - 0.8)
+    style.caption(grid[-1, 0], text, style.WIDTH - 0.8, left=0.01)
     return drawing, axes | {"legend": grid[0, 0]}
 
 

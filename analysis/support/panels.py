@@ -192,7 +192,7 @@ def layers_below(panel, layers: tuple[str, ...]) -> None:
     """The layers' names along the x axis, in network order; every second or third one where they are many."""
     columns = panel.get_subplotspec().get_gridspec().ncols
     room = style.WIDTH / columns - 1.2  # inches
-    every = -(-len(layers) // int(room / style.LINE))
+    every = -(-len(layers) // int((room - (columns > 1)) / style.LINE))  # beside others a panel is narrower by an inch
     upright = len(layers) * (max(map(len, layers)) + 1) * style.LETTER > room
     panel.set_xticks(range(0, len(layers), every), layers[::every], rotation=90 if upright else 0)
     panel.set_xlabel("layer, from the image to the output")

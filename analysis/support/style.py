@@ -89,13 +89,18 @@ def shortened_apart(names: list[str], letters: int) -> list[str]:
     return [one if short.count(one) == 1 else name for one, name in zip(short, names)]
 
 
-def caption(axes, text: str, inches: float) -> int:
-    """Write `text` into axes of its own, from the left edge; returns the number of lines."""
+def caption(axes, text: str, inches: float, left: float | None = None) -> int:
+    """Write `text` into axes of its own, from the left edge; returns the number of lines.
+
+    left: where to begin, a fraction of the figure; else INDENT before the axes, which lie further left the shorter the
+    numbers of the panel above are.
+    """
     axes.set_axis_off()
     lines = wrapped(text, inches)
-    axes.annotate(
-        lines, (0, 1), xytext=(-INDENT, 0), textcoords="offset points", va="top", linespacing=1.2
-    ).set_in_layout(False)
+    begin = {"xy": (0, 1), "xytext": (-INDENT, 0), "textcoords": "offset points"}
+    if left is not None:
+        begin = {"xy": (left, 1), "xycoords": ("figure fraction", "axes fraction")}
+    axes.annotate(lines, **begin, va="top", linespacing=1.2).set_in_layout(False)
     return lines.count("\n") + 1
 
 

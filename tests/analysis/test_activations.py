@@ -173,6 +173,19 @@ def test_no_caption_touches_the_panel_below_it(monkeypatch, tmp_path):
     style.close(drawn[0])
 
 
+def test_the_names_of_many_layers_can_be_read(monkeypatch, tmp_path):
+    """The speed networks have 27."""
+    made, drawn = MadeRun(epochs=1), []
+    names = [f"layer{i:02}" for i in range(27)]
+    for quantity in ("activation_mean", "activation_std", "sparsity"):
+        made.layers[quantity] = {name: (MEASURED, np.array([0.5, 0.4, 0.6])) for name in names}
+    made.layers["dead_channels"] = {name: (MEASURED, np.zeros(3)) for name in names[1::5]}
+    monkeypatch.setattr(style, "save", lambda drawing, out: drawn.append(drawing))
+    panels.draw_all(made.write(tmp_path), activations.PANELS, "Activations", tmp_path / "it.png")
+    assert_readable(drawn[0])
+    style.close(drawn[0])
+
+
 def test_the_script_draws_and_prints_the_same(tmp_path):
     MadeRun().write(tmp_path)
     done = run("analysis/activations.py", "--runs-dir", tmp_path)

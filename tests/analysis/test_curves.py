@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.text import Text
+from readable import assert_readable
 from runner import run
 
 from analysis import curves
@@ -228,6 +229,18 @@ def test_evaluations_in_the_middle_of_an_epoch_are_no_epochs(tmp_path):
     peak = [*test[:6], (1, 0.8), *test[7:]]
     text = words(holdout=True, accuracies=peak)
     assert "Best step: 70 (80.0 %, 24.0 points more" in text and text.endswith(", best step 70: 80.0 %")
+
+
+@pytest.mark.parametrize("only", [None, "loss"])
+def test_a_small_part_of_an_epoch_can_be_read(tmp_path, monkeypatch, only):
+    """0.0000 does not meet the other axis's 0, and numbers of one digit do not push the verdict over the edge."""
+    folder = write_run(tmp_path, "it", train=[(2.3, 0.1)], test=[(2.3, 0.1)], losses=np.linspace(4.7, 2.3, 10))
+    run_folder.write_config(folder, run_folder.read_config(folder) | {"steps_per_epoch": 5_000})
+    drawn, found = [], Run(folder)
+    monkeypatch.setattr(curves_figure.style, "save", lambda drawing, out: drawn.append(drawing))
+    curves_figure.draw([found], [curves.verdict(found)], only, tmp_path / "it.png")
+    assert_readable(drawn[0])
+    curves_figure.style.close(drawn[0])
 
 
 def test_following_ends_with_the_run(tmp_path):

@@ -93,6 +93,20 @@ def test_the_first_order_change_of_each_layer_and_a_layer_that_raises_the_loss(t
     assert "33 % of the bars lie below zero" in text
 
 
+def test_the_captions_of_a_run_in_which_no_layer_raises_the_loss_are_inside(monkeypatch, tmp_path):
+    made, drawn = MadeRun(epochs=1), []
+    monkeypatch.setattr(style, "save", lambda drawing, out: drawn.append(drawing))
+    for layer, change in (("conv1", -0.33), ("conv2", -0.56), ("dense", -0.11)):
+        made.layers["first_order_change"][layer][1][:] = change
+    panels.draw_all(made.write(tmp_path), gradients.PANELS, "Gradients", tmp_path / "it.png")
+    texts = assert_readable(drawn[0])
+    style.close(drawn[0])
+    assert any(
+        " ".join(text.split()) == "The loss was lowered most by conv2 56 %, conv1 33 % and dense 11 %."
+        for text in texts
+    )
+
+
 def test_the_distance_is_the_last_one_and_half_of_it_has_its_step(tmp_path):
     text = conclusion(tmp_path, gradients.draw_distance, distance={"conv1": STEPS / 50, "dense": STEPS / 1000})
     assert "Largest in conv1: 2 times the norm of its initial weights, half of that by step 50 of 100" in text
