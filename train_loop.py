@@ -156,7 +156,7 @@ def main(invocation):
             if invocation.pdb:
                 training.step = on_every_replica(under_debugger(functools.partial(train_step, training)))
             return 0 if train(training, session) else 1
-    except bdb.BdbQuit:
+    except (bdb.BdbQuit, pdb.Restart):
         terminal.say("\nleft the debugger; nothing after the last checkpoint was saved")
         return 0
     except (Exception, KeyboardInterrupt) as error:

@@ -12,6 +12,7 @@ The run's folder gets a figure and is otherwise only read; it may even be traini
 
 import bdb
 import os
+import pdb
 import sys
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def take(step: int, training, args) -> dict[str, float]:
         take_step = train_loop.under_debugger(take_step)
     try:
         metrics, _ = take_step(tf.constant(step))
-    except bdb.BdbQuit:
+    except (bdb.BdbQuit, pdb.Restart):
         raise RunError(f"left the debugger before the end of step {step:,}: nothing was compared") from None
     return {name: float(metrics[name]) for name in step_comparison.COMPARED}
 

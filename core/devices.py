@@ -29,7 +29,7 @@ def standard_error_hidden():
     environment variable silences those.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as caught:
+    with file_for_messages() as caught:
         terminal = os.dup(2)
         os.dup2(caught.fileno(), 2)
         try:
@@ -42,6 +42,14 @@ def standard_error_hidden():
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def file_for_messages():
+    """A file for messages that nobody may need: a temporary one, or nowhere if there is no place for one."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "r+b")
 
 
 def import_tensorflow():

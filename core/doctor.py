@@ -9,6 +9,7 @@ It works before `make setup` too. Each line begins with `ok`, `note` (training w
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -190,9 +191,13 @@ def main(args: list[str] | None = None) -> int:
     facts = measured()
     answers = [question(facts) for question in QUESTIONS]
     width = max(len(answer.what) for answer in answers)
-    for answer in answers:
-        print(f"  {answer.state:4}  {answer.what:{width}}  {answer.sentence}")
-    print(f"\n{verdict(answers)}")
+    lines = [f"  {answer.state:4}  {answer.what:{width}}  {answer.sentence}" for answer in answers]
+    try:
+        print("\n".join([*lines, "", verdict(answers)]), flush=True)
+    except OSError as error:  # closed, as by `| head -1`, or on a full disk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more on its way out
+        print(f"doctor.py: standard output: {error.strerror}", file=sys.stderr)
+        return 1
     return 1 if any(answer.state == "stop" for answer in answers) else 0
 
 

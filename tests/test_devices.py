@@ -63,6 +63,17 @@ def test_what_is_written_meanwhile_is_hidden_and_the_terminal_comes_back(capfd):
     assert capfd.readouterr().err == "ours\n"
 
 
+def test_it_is_hidden_where_no_temporary_file_can_be_made(capfd, monkeypatch):
+    """The only disk is full, or all but the runs can only be read."""
+    monkeypatch.setattr(devices.tempfile, "TemporaryFile", lambda: (_ for _ in ()).throw(FileNotFoundError("none")))
+    with standard_error_hidden():
+        os.write(2, b"noise\n")
+    with pytest.raises(OSError, match="body"), standard_error_hidden():
+        raise OSError("body")
+    os.write(2, b"ours\n")
+    assert capfd.readouterr().err == "ours\n"
+
+
 def test_on_a_failure_everything_is_shown(capfd):
     with pytest.raises(OSError, match="body"), standard_error_hidden():
         os.write(2, b"the reason\n")

@@ -120,6 +120,14 @@ def test_the_help_explains_the_words_of_the_lines(capsys):
     assert "python core/doctor.py" in rest and all(f"`{word}`" in " ".join(rest) for word in ("ok", "note", "stop"))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_answers_that_cannot_be_written_are_one_line():
+    command = [sys.executable, PROJECT / "core" / "doctor.py"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "doctor.py: standard output: No space left on device\n")
+
+
 def test_a_python_without_packages_says_what_to_do(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     (python,) = (*(tmp_path / "bare").glob("bin/python3"), *(tmp_path / "bare").glob("Scripts/python.exe"))

@@ -1,6 +1,9 @@
 """The loop itself: one trace, the same losses eager and compiled, flat memory, a debugger that stops in train_step."""
 
+import bdb
+import contextlib
 import os
+import pdb
 import re
 import subprocess
 import sys
@@ -167,6 +170,15 @@ def test_pdb_stops_in_train_step_with_real_tensors(tmp_path):
     assert "(TensorShape([8, 32, 32, 3]), 'uint8')" in done.stdout
     assert re.search(r"\(Pdb\) True\n", done.stdout) and "(8, 10)" in done.stdout
     assert "(Pdb) 2\n" in done.stdout, "the next step stops again"
+
+
+@pytest.mark.parametrize("leave", [bdb.BdbQuit, pdb.Restart])
+def test_whoever_leaves_the_debugger_is_told_what_was_saved(tmp_path, monkeypatch, capsys, leave):
+    """`quit`, and `run` or `restart`, which pdb would begin the script again for."""
+    monkeypatch.setattr(train_loop, "train", lambda *given: (_ for _ in ()).throw(leave))
+    monkeypatch.setattr(train_loop.start, "start_session", lambda *given: contextlib.nullcontext((None, None)))
+    assert train_loop.main(parse(["--recipe", "debug", "--runs-dir", str(tmp_path)])) == 0
+    assert capsys.readouterr().out == "\nleft the debugger; nothing after the last checkpoint was saved\n"
 
 
 def test_make_debug_is_that_command():

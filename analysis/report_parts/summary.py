@@ -105,7 +105,8 @@ def next_change(run: Run, diagnosis) -> str:
             text = f"Train longer: the {run.test_name} accuracy rose by {gained:.1f} points in {span}"
             line = longer(run)
             return escaped(text) + (":" + command(line, "a longer run") if line else ".")
-    text = terminal.advice(train, test, run.test_images, round(1 / run.chance_level))
+    option = "--steps" if run.config["settings"].get("steps") else "--epochs"
+    text = terminal.advice(train, test, run.test_images, round(1 / run.chance_level), option)
     return escaped(text[0].upper() + text[1:]) + "."
 
 

@@ -152,6 +152,8 @@ class Diagnostics:
     def measure_activations(self, step, metrics=None) -> list[tuple]:
         """Mean, standard deviation, sparsity and dead channels of every layer's output."""
         found = probes.activation_quantities([self.activations(batch) for batch in self.image_batches])
+        for name in ("sparsity", "dead_channels"):  # outputs that are no numbers are not counted as other than zero
+            found[name] = np.where(np.isfinite(found["activation_mean"]), found[name], np.nan)
         nonlinear = {layer.name for layer in self.training.network.layers if layer.is_activation}
         return [
             (step, layer, name, values[i])

@@ -47,7 +47,7 @@ def save(run: Path, step: int, tensors: dict[str, np.ndarray], keep: int, decisi
     decisive: what decides the numbers of this run (run_folder.decisive), by which it is recognized.
     """
     parent = run / FOLDER
-    parent.mkdir(parents=True, exist_ok=True)
+    parent.mkdir(exist_ok=True)  # not the run's folder: somebody has removed or renamed it
     for leftover in parent.glob("partial-*"):  # of a process that was killed while saving
         shutil.rmtree(leftover)
     partial, final = parent / f"partial-{step:08d}", parent / f"step-{step:08d}"

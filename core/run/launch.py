@@ -165,9 +165,9 @@ def ending(index: int, address: str, status: int) -> str | None:
     """What to say of a worker that a signal ended; it could not say it itself."""
     if status >= 0:
         return None
-    if -status in (signal.SIGINT, signal.SIGTERM):
-        return "stopped before the first step; nothing was written"
     name = signal.Signals(-status).name
+    if -status in (signal.SIGINT, signal.SIGTERM):
+        return f"stopped at once by {'Ctrl-C' if name == 'SIGINT' else name}; what was saved before is undamaged"
     return f"worker {index} at {address} was ended by {name}; what was saved before is undamaged, see --resume"
 
 

@@ -1,5 +1,7 @@
 """Back to an earlier state of a run: restore a checkpoint, repeat the steps after it, find a number that was lost."""
 
+import shlex
+
 import tensorflow as tf
 
 from core.measure import probes
@@ -13,6 +15,7 @@ def restore_newest(training, folder, not_after: int | None = None) -> int:
     """
     if not checkpoints.newest_first(folder, not_after):
         if not_after is None:
+            check_none_was_written(training, folder)
             terminal.say(f"{folder} has no checkpoint yet: it starts again from step 1")
         for name, variable in training.state.items():
             variable.assign(training.initial_state[name])
@@ -23,6 +26,20 @@ def restore_newest(training, folder, not_after: int | None = None) -> int:
     checkpoints.check_same_run(folder, checkpoint)
     checkpoints.restore(checkpoint, training.state)
     return checkpoint.step
+
+
+def check_none_was_written(training, folder) -> None:
+    """Raise CheckpointError if the rows tell of a checkpoint that is gone: starting again would overwrite them."""
+    first = min(training.settings.checkpoint_every or training.total_steps, training.batches.steps_per_epoch)
+    taken, evaluated = (
+        logs.read(folder, name)["step"].max(initial=0) if (folder / name).exists() else 0
+        for name in (logs.STEPS, logs.EPOCHS)
+    )
+    if taken > first or evaluated >= min(first, training.total_steps):
+        raise checkpoints.CheckpointError(
+            f"{folder}: it is at step {taken:,} and its checkpoints are gone; put {checkpoints.FOLDER}/ back, or train "
+            "again under another --run"
+        )
 
 
 def rewind(training, folder, step: int) -> None:
@@ -39,7 +56,7 @@ def check_same_data(folder, data) -> None:
 
 def different_environment(config: dict, here: dict) -> str:
     """What decides the last bits and is another here than when the run began, in words; empty if nothing is."""
-    decisive = ("tensorflow", "numpy", "processor", "threads", "devices")
+    decisive = ("tensorflow", "numpy", "processor", "device", "threads", "devices")
     return ", ".join(
         f"{name} {config[name]} (now {here[name]})"
         for name in decisive
@@ -67,5 +84,5 @@ def why_not_finite(training, folder, step: int) -> str:
         )
     return (
         f"{begin}: {where}; {kept}; try a third of the --learning-rate or a longer --warmup; see it with "
-        f"`python analysis/replay.py {folder} --step {step}`"
+        f"`python analysis/replay.py {shlex.quote(str(folder))} --step {step}`"
     )

@@ -10,8 +10,10 @@ Reading it does not need TensorFlow.
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
+import shlex
 import time
 from pathlib import Path
 
@@ -23,18 +25,22 @@ CONFIG = "config.json"
 LATEST = "latest"
 LOCK = ".lock"
 # On a resume; everything else would make it another run.
-MAY_CHANGE = ("data_dir", "keep_checkpoints", "epochs", "devices", "threads")
+MAY_CHANGE = ("data_dir", "keep_checkpoints", "epochs", "device", "devices", "threads")
 # Parts of config.json that decisive() reduces to their SHA-256: {its name for it: the field}.
 DIGESTS = {"architecture": "architecture", "chosen_kernels": "kernels", "intervals": "diagnostics"}
 
 
 def check_free(runs_dir: Path, name: str) -> None:
-    """Raise RunError if a run of this name is there: no run is overwritten.
+    """Raise RunError if a run of this name is there: no run is overwritten. Or if a folder is called latest.
 
     A folder without config.json and without rows belongs to a run that was killed before it began; it is free.
     """
-    folder = runs_dir / name
+    folder, latest = runs_dir / name, runs_dir / LATEST
+    if latest.is_dir() and not latest.is_symlink():
+        raise RunError(f"{latest}: it is a folder, where the link to the newest run should be; rename or remove it")
     if name and folder.exists() and not never_began(folder):
+        if not (folder / CONFIG).exists():
+            raise RunError(f"--run {name}: {folder} exists and is no run (it has no {CONFIG}); choose another name")
         raise RunError(f"--run {name}: {folder} exists; choose another name, or continue it with --resume")
 
 
@@ -43,12 +49,23 @@ def never_began(folder: Path) -> bool:
     return folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK, f"{CONFIG}.partial"}
 
 
-def create(runs_dir: Path, name: str) -> Path:
-    """Make the folder of a new run. Raises RunError if the name is taken or the folder cannot be made."""
-    check_free(runs_dir, name)
+def create(runs_dir: Path, name: str, given: bool = True) -> Path:
+    """Make the folder of a new run. Raises RunError if the name is taken or the folder cannot be made.
+
+    given: whether somebody chose the name. If not, a number behind it tells runs of the same second apart.
+    """
     folder = runs_dir / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(2):
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:
+                if given:
+                    check_free(runs_dir, name)
+                    break
+                folder = runs_dir / f"{name}-{number}"
     except OSError as error:
         raise RunError(f"--runs-dir {runs_dir}: cannot make {folder} ({error.strerror}); name another place") from None
     return folder
@@ -83,17 +100,18 @@ def point_latest(runs_dir: Path, name: str) -> None:
 def find(name: str | None, runs_dir: Path = Path("runs")) -> Path:
     """The folder of a run: by its name in runs_dir, by its path, or the latest for None. Raises RunError."""
     runs_dir = Path(runs_dir)
-    if name is None:
+    if name in (None, LATEST):
         latest = runs_dir / LATEST
         if latest.is_file():
-            latest = runs_dir / latest.read_text().strip()
+            latest = runs_dir / latest.read_text(errors="replace").strip()
         if not (latest / CONFIG).is_file():
             raise RunError(no_latest(runs_dir, latest))
-        return runs_dir / latest.resolve().name  # the run's own name, and no longer a path than was given
+        # The run's own name, and no longer a path than was given; the run itself may be a link.
+        return runs_dir / (latest.readlink() if latest.is_symlink() else latest).name
     # A run that fell back on the built-in data has -shapes10 behind the name it was given.
     for folder in (runs_dir / name, Path(name), runs_dir / f"{name}-shapes10"):
         if (folder / CONFIG).is_file():
-            return folder
+            return folder if folder.name.strip(".") else Path(os.path.abspath(folder))  # of `.` the name
     there = sorted(path.parent.name for path in runs_dir.glob(f"*/{CONFIG}") if path.parent.name != LATEST)
     known = f"; {runs_dir} holds {', '.join(there[-5:])}" if there else f"; {runs_dir} holds no run yet"
     raise RunError(f"{name}: no such run (a folder with a {CONFIG}){known}")
@@ -169,6 +187,8 @@ def decisive(config: dict) -> dict[str, object]:
     config: the content of config.json. The settings that may change on a resume are left out.
     """
     chosen = {name: value for name, value in config["settings"].items() if name not in MAY_CHANGE}
+    if not epochs_may_follow(config["settings"]):
+        chosen["epochs"] = config["settings"].get("epochs")
     chosen["fingerprint"] = config["data"].get("fingerprint", "")
     for name, part in DIGESTS.items():
         chosen[name] = hashlib.sha256(json.dumps(config.get(part), sort_keys=True).encode()).hexdigest()
@@ -222,6 +242,11 @@ def resumed_settings(folder: Path, invocation) -> Settings:
     settings = Settings(**stored)
     if problems := settings.problems():
         raise RunError(f"{folder / CONFIG}: {problems[0]}; was it edited?")
+    if invocation.pdb and not settings.eager:
+        raise RunError(
+            f"--pdb: {folder} takes its steps as a graph, and taken line by line they have other last bits; stop in "
+            f"one of them with `python analysis/replay.py {shlex.quote(str(folder))} --step N --pdb`"
+        )
     changed = {name: getattr(invocation.settings, name) for name in invocation.given}
     for name, value in changed.items():
         if value in ("auto", 0) and name in ("data", "precision", "micro_batches", "kernels"):
@@ -243,15 +268,21 @@ def resumed_settings(folder: Path, invocation) -> Settings:
 
 def check_may_continue(folder: Path, settings: Settings, epochs: int) -> None:
     """Raise RunError unless the run can be continued to this many epochs with the same bits up to where it is."""
+    if settings.steps:
+        raise RunError(f"--epochs {epochs}: {folder} was started with --steps {settings.steps} and ends there")
     if epochs < settings.epochs:
         raise RunError(
             f"--epochs {epochs}: {folder} was started with {settings.epochs}; to end earlier, leave it out and "
             "stop with Ctrl-C or --stop-at"
         )
-    constant = settings.warmup == 0 and settings.final_rate == 1 and settings.weight_average == 0
-    if not constant or settings.steps:
+    if not epochs_may_follow(dataclasses.asdict(settings)):
         raise RunError(
             f"--epochs {epochs}: {folder} was started with {settings.epochs}, and its learning rates end there; only a "
             "run of whole epochs with --warmup 0 --final-rate 1 --weight-average 0 can be continued to more of them; "
             "start another --run"
         )
+
+
+def epochs_may_follow(settings: dict) -> bool:
+    """Whether more epochs leave the steps before them as they are: at a constant learning rate, nothing averaged."""
+    return (settings.get("warmup"), settings.get("final_rate"), settings.get("weight_average", 0)) == (0, 1, 0)

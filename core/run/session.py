@@ -22,7 +22,7 @@ class Session:
         self.decisive = run_folder.decisive(run_folder.read_config(folder))
         self.began, self.step, self.stopping = time.perf_counter(), start, None
         self.evaluation_times = []  # seconds
-        self.board = Board(folder, training) if training.settings.tensorboard else None
+        self.board = Board(folder, training, fresh=start == 0) if training.settings.tensorboard else None
         self.log = logs.Logs(folder, mirror=self.board and self.board.row)
         self.recorder = logs.StepRecorder(self.log, training.batches.epoch, training.layer_probe.names)
         self.progress = terminal.Progress(start, training.total_steps, training.settings.batch_size)
@@ -88,7 +88,8 @@ class Session:
         self.log.flush(to_disk=True)
         if self.board:
             self.board.after_evaluation(step)
-        when = f"epoch {epoch:3d}" if self.training.ends_epoch(step) else f"step {step:4,}"
+        whole = self.training.batches.epoch(step + 1) > epoch  # --steps may end in the middle of one
+        when = f"epoch {epoch:3d}" if whole else f"step {step:4,}"
         terminal.evaluation_line(when, data, train, test)
         if augmented:
             terminal.augmented_line(data, augmented)
@@ -110,9 +111,7 @@ class Session:
         complete = is_evaluated(self.folder, total_steps)
         if complete:
             seconds = time.perf_counter() - self.began
-            terminal.finished(
-                self.folder, self.training.data, self.diagnostics, self.start, seconds, self.evaluation_times
-            )
+            terminal.finished(self.folder, self.training, self.diagnostics, self.start, seconds, self.evaluation_times)
         else:
             reason = self.stopping or "stopped"
             terminal.interrupted(self.folder, self.step, total_steps, reason, workers=bool(replicas.connected))

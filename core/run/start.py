@@ -11,6 +11,7 @@ from core.data.data_set import statistics_of
 from core.data.loading import load
 from core.measure.diagnostics import Diagnostics, chosen_intervals, due
 from core.run import logs, recovery, resumed_logs, run_folder, terminal, workers
+from core.run.errors import RunError
 from core.run.session import Session, is_evaluated
 from core.run.signals import StopRequest
 from core.settings.settings import shown
@@ -41,18 +42,19 @@ def start_session(invocation, prepare, compiled):
         training = prepare(settings, data, stored)  # a mistake in the network is reported before a folder is made
         diagnostics = Diagnostics(training, compiled)
         if invocation.resume:
-            start = resume(training, diagnostics, folder)
+            start = resume(training, diagnostics, folder, device_name, invocation.stop_at)
             workers.check_same({"step of the checkpoint": str(start)})
         else:
+            check_stop_at(invocation.stop_at, 0, training.total_steps)
             start, name = 0, run_folder.name_for(invocation.run, settings.recipe, data)
-            folder = run_folder.create(invocation.runs_dir, name)
+            folder = run_folder.create(invocation.runs_dir, name, given=bool(invocation.run))
             contexts.enter_context(run_folder.held(folder))
             write_config(folder, training, diagnostics, compiled, device_name, reason, invocation)
-            run_folder.point_latest(invocation.runs_dir, name)
+            run_folder.point_latest(invocation.runs_dir, folder.name)
         stop = contexts.enter_context(workers.SharedStop() if replicas.connected else StopRequest())
         terminal.opening(folder, training, device_name, start)
         if note := os.environ.get("GLASSBOX_RUN_FILE"):  # the Makefile asks which run this is, to draw it afterwards
-            Path(note).write_text(str(folder))
+            Path(note).write_bytes(os.fsencode(folder))
         yield training, Session(training, folder, diagnostics, stop, start, invocation.stop_at)
 
 
@@ -72,17 +74,26 @@ def resolved(settings, pdb: bool):
     return dataclasses.replace(settings, precision=precision), device, name, reason
 
 
-def resume(training, diagnostics, folder) -> int:
+def check_stop_at(stop_at: int, start: int, total_steps: int) -> None:
+    """Raise RunError unless --stop-at, if it is given, names a step that will be taken."""
+    if stop_at and not start < stop_at <= total_steps:
+        raise RunError(f"--stop-at {stop_at}: the run is at step {start} of {total_steps}; name a step after that")
+
+
+def resume(training, diagnostics, folder, device_name: str, stop_at: int = 0) -> int:
     """Restore the newest checkpoint and cut the logs back to it; returns its step."""
     config = run_folder.read_config(folder)
     recovery.check_same_data(folder, training.data)
     start = recovery.restore_newest(training, folder)
+    check_stop_at(stop_at, start, training.total_steps)
     here = devices.environment(training.settings.threads) | {"devices": training.settings.devices}
-    if different := recovery.different_environment(config | {"devices": config["settings"]["devices"]}, here):
+    then = config | {"devices": config["settings"]["devices"]}
+    here["device"], then["device"] = kind_of(device_name), kind_of(config.get("device", device_name))
+    if different := recovery.different_environment(then, here):
         terminal.say(f"other last bits from here on: the run was begun with {different}")
     diagnostics.set_intervals(config["diagnostics"]["intervals"])
     check_rows(training, folder, start, config["diagnostics"]["intervals"])
-    if config["settings"]["epochs"] != training.settings.epochs:  # from now on they are the run's
+    if config.get("total_steps") != training.total_steps:  # more epochs: from now on they are the run's
         settings = config["settings"] | {"epochs": training.settings.epochs}
         run_folder.write_config(folder, config | {"settings": settings, "total_steps": training.total_steps})
     # A run that starts again has no row yet; an evaluation that was cut short is repeated.
@@ -90,6 +101,12 @@ def resume(training, diagnostics, folder) -> int:
     repeated = () if complete else diagnostics.evaluation_quantities(start)
     resumed_logs.cut_back(folder, start or -1, repeated)
     return start
+
+
+def kind_of(device_name: str) -> str:
+    """What decides the bits of a device's name: which GPU, or that it is the processor, which has a name of its own."""
+    first = device_name.rpartition("the first on ")[2]
+    return "CPU" if "the CPU" in first else first
 
 
 def check_rows(training, folder, step: int, intervals: dict[str, int]) -> None:

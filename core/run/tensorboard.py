@@ -6,10 +6,16 @@ source of truth: a scalar here is a row there. After a kill and a resume, repeat
 twice, with the same numbers; the CSV files are cut back.
 """
 
+import contextlib
+import re
+import shutil
+
 import numpy as np
 import tensorflow as tf
 
 from core.run import logs
+from core.run.errors import OutputError
+from core.settings.settings import shown
 
 HISTOGRAM_BUCKETS = 30
 SHOWN_IMAGES = 16
@@ -22,13 +28,33 @@ def event_folder(folder):
 
 
 class Board:
-    """The writers of one run. What is measured on training and test images has one tag, so that it shares a chart."""
+    """The writers of one run. What is measured on training and test images has one tag, so that it shares a chart.
 
-    def __init__(self, folder, training):
-        self.training = training
-        self.train, self.test = (
-            tf.summary.create_file_writer(str(event_folder(folder) / name)) for name in ("train", "test")
-        )
+    fresh: whether the run begins; event files of its name are then those of a run that was removed. All methods raise
+    OutputError where the files cannot be written.
+    """
+
+    def __init__(self, folder, training, fresh: bool = False):
+        self.training, self.folder = training, event_folder(folder)
+        if fresh:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        with self.errors_in_one_line():
+            self.train, self.test = (
+                tf.summary.create_file_writer(str(self.folder / name)) for name in ("train", "test")
+            )
+
+    @contextlib.contextmanager
+    def errors_in_one_line(self):
+        """TensorFlow's errors while files are written: it calls a full disk exhausted resources."""
+        try:
+            yield
+        except (tf.errors.OpError, UnicodeError, ValueError) as error:
+            said = re.sub(r"\{\{.*?\}\} |\[Op:.*", "", str(error).partition("\n")[0])
+            reason = shown(said.rpartition("; ")[2].strip().removeprefix(str(self.folder.parent)).strip())
+            raise OutputError(
+                f"--tensorboard: cannot write {self.folder} ({reason}); what was saved before is undamaged, see "
+                "--resume"
+            ) from None
 
     def row(self, name: str, row) -> None:
         """One row of a CSV file as scalars: batch/loss, epoch/accuracy (train, test), update_ratio/conv1, ..."""
@@ -52,8 +78,9 @@ class Board:
 
     def close(self) -> None:
         """Write what is still waiting."""
-        self.train.close()
-        self.test.close()
+        with self.errors_in_one_line():
+            self.train.close()
+            self.test.close()
 
     def after_evaluation(self, step: int) -> None:
         """After an evaluation: every kernel as a histogram, and images of this step's batch, augmented."""
@@ -66,13 +93,14 @@ class Board:
         height, width = images.shape[1:3]
         encoded = [tf.io.encode_png(image).numpy() for image in images[:SHOWN_IMAGES]]
         self.write(self.train, "images", np.array([str(width), str(height), *encoded], object), step, "images", BLOBS)
-        self.train.flush()
-        self.test.flush()
+        with self.errors_in_one_line():
+            self.train.flush()
+            self.test.flush()
 
     def write(self, writer, tag: str, value, step: int, plugin: str, data_class: int) -> None:
         """One summary: what it is and who shows it."""
         metadata = tf.compat.v1.SummaryMetadata(
             plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name=plugin), data_class=data_class
         )
-        with tf.device("/CPU:0"), writer.as_default():
+        with self.errors_in_one_line(), tf.device("/CPU:0"), writer.as_default():
             tf.summary.write(tag, value, step=tf.constant(step, tf.int64), metadata=metadata)

@@ -128,26 +128,28 @@ def interrupted(folder, step: int, total_steps: int, reason: str, workers: bool 
     )
 
 
-def finished(folder, data, diagnostics, start: int, seconds: float, evaluation_times: list[float]) -> None:
+def finished(folder, training, diagnostics, start: int, seconds: float, evaluation_times: list[float]) -> None:
     """The last lines of a complete run: the result, where things are, what the diagnostics cost, what to do next."""
+    data, longer = training.data, "--steps" if training.settings.steps else "--epochs"
     evaluations, timing = logs.read(folder, logs.EPOCHS), logs.read(folder, logs.TIMING)
     train, test = evaluations["train_accuracy"][-1], evaluations["test_accuracy"][-1]
     path = shlex.quote(str(folder))
     say(
         f"\n{test_name(data)} accuracy {accuracy_with_error(test, len(data.test_images))} "
-        f"({data.title}, {len(data.test_images):,} images), train {100 * train:.1f} %, {seconds:.0f} s in all",
+        f"({data.title}, {len(data.test_images):,} images), train {100 * train:.1f} %, "
+        f"{seconds:.0f} s {'since it was resumed' if start else 'in all'}",
         f"written      {folder}/: config.json, steps.csv, epochs.csv, layers.csv, predictions.csv, timing.csv, "
         "checkpoints/",
         f"evaluation   {sum(evaluation_times):.1f} s for {len(evaluation_times)} on {len(data.test_images):,} "
         f"{test_name(data)} images and training images",
         f"diagnostics  {diagnostics.report(float(timing['step_seconds'][timing['step'] > start].sum()))}",
-        f"next         {advice(train, test, len(data.test_images), len(data.class_names))}",
+        f"next         {advice(train, test, len(data.test_images), len(data.class_names), longer)}",
         f"             python analysis/curves.py {path}; python analysis/diagnose.py {path}",
     )
 
 
-def advice(train: float, test: float, test_images: int, classes: int) -> str:
-    """What the two accuracies mean and what to try; the diagnosis says more.
+def advice(train: float, test: float, test_images: int, classes: int, longer: str = "--epochs") -> str:
+    """What the two accuracies mean and what to try; the diagnosis says more. longer: the option that trains longer.
 
     Chance level is 1/classes; within three standard errors of it nothing was learned.
     """
@@ -158,7 +160,7 @@ def advice(train: float, test: float, test_images: int, classes: int) -> str:
     if gap > 10:
         return f"train accuracy is {gap:.0f} points above test: overfitting; try --flip random --crop 2 or more data"
     if gap < 3 and train < 0.95:
-        return "train and test accuracy are close: try more --epochs, or a larger network in core/model.py"
+        return f"train and test accuracy are close: try more {longer}, or a larger network in core/model.py"
     return "change one thing (--learning-rate, --batch-size, a layer in core/model.py) and overlay the two curves"
 
 
@@ -167,7 +169,7 @@ def one_line(error: BaseException, invocation) -> str | None:
     if isinstance(error, EXPECTED_ERRORS):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
-        return "stopped at once by a second Ctrl-C; the last checkpoint is undamaged, see --resume"
+        return "stopped at once by a second Ctrl-C; what was saved before is undamaged, see --resume"
     if type(error).__name__ == "ResourceExhaustedError" or isinstance(error, MemoryError):
         if invocation.resume:
             return "out of memory: close other programs, or train again with a smaller --batch-size"

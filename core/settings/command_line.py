@@ -128,6 +128,8 @@ def parse(arguments: list[str] | None = None) -> Invocation:
 
     if args.run and not args.resume and (problem := run_name_problem(args.run)):
         problems.append(problem)
+    if args.runs_dir.startswith("-"):
+        problems.append(f"--runs-dir {shown(args.runs_dir)}: expected a path that does not start with '-'")
     if problems:
         print("\n".join(f"train_loop.py: {p}" for p in dict.fromkeys(problems)), file=sys.stderr)
         raise SystemExit(2)
@@ -215,10 +217,10 @@ def without_effect(settings: Settings, given: dict) -> list[str]:
 
 def run_name_problem(name: str) -> str | None:
     """Why `name` cannot name a run, or None: 1 to 64 of A-Z a-z 0-9 . _ -, so that no path can escape."""
-    reserved = name.startswith(".") or name in ("latest", "tensorboard")
+    reserved = name.startswith((".", "-")) or name in ("latest", "tensorboard")
     if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name) and not reserved:
         return None
     return (
-        f"--run {shown(name)}: expected 1 to 64 letters, digits, '.', '_' or '-', not starting with '.', "
+        f"--run {shown(name)}: expected 1 to 64 letters, digits, '.', '_' or '-', not starting with '.' or '-', "
         "not 'latest' or 'tensorboard'"
     )

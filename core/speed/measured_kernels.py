@@ -42,7 +42,7 @@ class MeasuredChoice:
             layer.padding, dtype.name, sorted(candidates),
         )))  # fmt: skip
         with locked(self.cache) as remembered:
-            if key not in remembered:
+            if remembered.get(key, {}).keys() != candidates.keys():
                 remembered[key] = milliseconds(candidates, [self.images, *input_shape], dtype)
             times = remembered[key]
         self.milliseconds[layer.name] = {name or "textbook": times[name] for name in candidates}
@@ -88,7 +88,11 @@ def median_times(functions: dict[str, Callable[[], object]]) -> dict[str, float]
 
 def cache_file() -> Path:
     """Where the times are remembered: $XDG_CACHE_HOME/glassbox/kernels.json."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glassbox" / "kernels.json"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without one, as in some containers: below a file nothing can be written
+        home = Path(os.devnull)
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "glassbox" / "kernels.json"
 
 
 @contextlib.contextmanager

@@ -226,6 +226,15 @@ def test_measuring_changes_nothing(runs_dir, full, args):
         assert (runs_dir / name / logs.LAYERS).read_text().count("\n") == 1, "nothing but the header"
 
 
+def test_outputs_that_are_no_numbers_are_not_counted_as_other_than_zero(idle):
+    """Of a run whose numbers were lost: neither sparsity nor dead channels of the layers behind are 0."""
+    kernel = idle.training.network.layers[0].parameters[0]
+    kernel.assign(kernel * np.nan)
+    values = {(layer, name): value for _, layer, name, value in idle.measure_activations(3)}
+    assert all(np.isnan(values[layer, "sparsity"]) for layer in idle.layer_names)
+    assert np.isnan(values["relu1", "dead_channels"])
+
+
 def rows(folder, layer, quantity):
     table = logs.read(folder, logs.LAYERS)
     chosen = (table["layer"] == layer.encode()) & (table["quantity"] == quantity.encode())

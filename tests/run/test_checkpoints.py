@@ -96,6 +96,8 @@ def test_only_the_newest_are_kept_in_the_order_of_steps(tmp_path):
 
 
 def test_the_same_state_makes_the_same_bytes(tmp_path):
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
     one, other = saved(tmp_path / "a", 5), saved(tmp_path / "b", 5)
     for file in (checkpoints.TENSORS, checkpoints.MANIFEST):
         path = f"{checkpoints.FOLDER}/step-00000005/{file}"
@@ -244,6 +246,14 @@ def test_another_architecture_names_the_first_tensor_and_changes_nothing(tmp_pat
     assert all(not np.any(variable.numpy()) for variable in variables.values())
 
 
+def test_a_run_folder_that_is_gone_is_not_made_again(tmp_path):
+    """Somebody has removed or renamed it: checkpoints without a config.json would be of no use."""
+    with pytest.raises(FileNotFoundError) as raised:
+        saved(tmp_path / "gone", 1)
+    assert raised.value.filename == tmp_path / "gone" / "checkpoints" or "gone" in str(raised.value.filename)
+    assert not (tmp_path / "gone").exists()
+
+
 def test_nothing_in_a_checkpoint_can_run(tmp_path):
     """A pickled object in the archive is refused like any other damage."""
     saved(tmp_path, 1)
@@ -275,6 +285,7 @@ def edit_config(folder, change):
     "change, sentence",
     [
         (lambda config: config["settings"].update(seed=7), r"seed is another \(then 0, now 7\); put back"),
+        (lambda config: config["settings"].update(epochs=8), r"epochs is another \(then 3, now 8\)"),
         (lambda config: config["settings"].update(momentum=0.8), r"momentum is another \(then 0\.9, now 0\.8\)"),
         (lambda config: config["architecture"][0].update(stride=2), "architecture is another; put back the file that"),
         (lambda config: config["diagnostics"]["intervals"].update(norms=7), "intervals is another;"),
@@ -298,7 +309,7 @@ def test_a_changed_config_is_noticed(straight, tmp_path, change, sentence):
 def test_what_may_change_and_what_an_older_version_did_not_write(straight, tmp_path):
     folder = copied(straight, tmp_path)
     checkpoint = checkpoints.newest(folder)
-    edit_config(folder, lambda config: config["settings"].update(epochs=9, data_dir="elsewhere", threads=1))
+    edit_config(folder, lambda config: config["settings"].update(data_dir="elsewhere", threads=1, device="cpu"))
     checkpoints.check_same_run(folder, checkpoint)
     edit_config(folder, lambda config: config["settings"].update(seed=7))
     checkpoints.check_same_run(folder, dataclasses.replace(checkpoint, run={}))

@@ -1,6 +1,7 @@
 """A run that was stopped, killed or damaged and then continued is the run that nobody stopped, byte for byte."""
 
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -118,6 +119,31 @@ def test_without_a_checkpoint_it_starts_again_from_its_first_step(tmp_path, caps
     train_here(tmp_path, "early", "--resume")
     assert "has no checkpoint yet: it starts again from step 1" in capsys.readouterr().out
     assert_same_run(tmp_path / "whole", tmp_path / "early")
+
+
+@pytest.mark.parametrize("options", [SHORT, ("--steps", 20), ("--checkpoint-every", 7, "--stop-at", 8)])
+def test_a_run_whose_checkpoints_are_gone_does_not_start_again(tmp_path, options):
+    """Deleted to save space, or left behind by a copy: its rows would be overwritten."""
+    folder = tmp_path / "bare"
+    train_here(tmp_path, "bare", *options)
+    shutil.rmtree(folder / checkpoints.FOLDER)
+    before = {name: (folder / name).read_bytes() for name in logs.COLUMNS}
+    last = logs.read(folder, logs.STEPS)["step"][-1]
+    with pytest.raises(checkpoints.CheckpointError, match=rf"bare: it is at step {last} and its checkpoints are"):
+        train_here(tmp_path, "bare", "--resume")
+    assert before == {name: (folder / name).read_bytes() for name in logs.COLUMNS}
+
+
+@pytest.mark.parametrize("stop_at", [4, 5, 13])
+def test_a_stop_at_a_step_that_is_not_taken_any_more_is_told(tmp_path, stop_at):
+    with pytest.raises(run_folder.RunError, match="--stop-at 99: the run is at step 0 of 12; name a step after that"):
+        train_here(tmp_path, "early", "--steps", 12, "--stop-at", 99)
+    assert not (tmp_path / "early").exists()
+    train_here(tmp_path, "early", "--steps", 12, "--stop-at", 5)
+    before = (tmp_path / "early" / logs.STEPS).read_bytes()
+    with pytest.raises(run_folder.RunError, match=f"--stop-at {stop_at}: the run is at step 5 of 12; name a step"):
+        train_here(tmp_path, "early", "--resume", "--stop-at", stop_at)
+    assert (tmp_path / "early" / logs.STEPS).read_bytes() == before
 
 
 def test_an_epoch_that_was_killed_before_its_evaluation_is_evaluated_on_resume(tmp_path, straight):

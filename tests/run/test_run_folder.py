@@ -184,11 +184,55 @@ def test_a_run_that_was_killed_before_it_began_can_begin_again(tmp_path, left):
 def test_a_folder_that_holds_anything_else_is_not_taken(tmp_path, name):
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / name).touch()
-    with pytest.raises(run_folder.RunError, match="exists; choose another name, or continue it with --resume"):
+    with pytest.raises(
+        run_folder.RunError, match=f"one exists{'; ' if name == run_folder.CONFIG else ' and is no run '}"
+    ):
         run_folder.create(tmp_path, "one")
     (tmp_path / "file").touch()
     with pytest.raises(run_folder.RunError, match="exists"):
         run_folder.create(tmp_path, "file")
+
+
+def test_runs_of_the_same_second_have_names_of_their_own(tmp_path):
+    """Nobody gave the name: a number behind it. A name that was given stays as it is, or is refused."""
+    for expected in ("classic-1", "classic-1-2", "classic-1-3"):
+        assert run_folder.create(tmp_path, "classic-1", given=False).name == expected
+    assert run_folder.create(tmp_path, "classic-1") == tmp_path / "classic-1", "nothing is in it yet"
+    (tmp_path / "classic-1" / run_folder.CONFIG).touch()
+    with pytest.raises(run_folder.RunError, match=r"--run classic-1: .* exists; choose another name, or continue it"):
+        run_folder.create(tmp_path, "classic-1")
+
+
+def test_a_folder_where_the_link_to_the_latest_run_should_be(tmp_path):
+    """As a copy makes it that follows links: said before a run is begun."""
+    (tmp_path / "latest").mkdir()
+    with pytest.raises(
+        run_folder.RunError, match=r"latest: it is a folder, where the link .* should be; rename or rem"
+    ):
+        run_folder.check_free(tmp_path, "one")
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
+def test_a_run_that_is_a_link_has_its_own_name(tmp_path):
+    """Moved to a larger disk; only `latest` is followed."""
+    made(tmp_path / "elsewhere", "other")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "one").symlink_to(tmp_path / "elsewhere" / "other")
+    run_folder.point_latest(tmp_path / "runs", "one")
+    for name in (None, "latest", "one"):
+        assert run_folder.find(name, tmp_path / "runs") == tmp_path / "runs" / "one"
+
+
+def test_a_run_by_its_path_has_a_name(tmp_path, monkeypatch):
+    folder = made(tmp_path, "one")
+    monkeypatch.chdir(folder)
+    assert run_folder.find(".") == folder and run_folder.find("../one").name == "one"
+
+
+def test_a_latest_that_is_no_text(tmp_path):
+    (tmp_path / "latest").write_bytes(b"one\xff")
+    with pytest.raises(run_folder.RunError, match="no run there yet"):
+        run_folder.find(None, tmp_path)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
@@ -258,8 +302,12 @@ def test_what_config_json_says_of_a_new_run(tmp_path, monkeypatch):
         ({"warmup": 0.0, "final_rate": 1.0, "steps": 0, "epochs": 3}, 2, "was started with 3; to end earlier,"),
         ({"warmup": 0.1, "final_rate": 1.0, "steps": 0, "epochs": 3}, 5, "with --warmup 0 --final-rate 1"),
         ({"warmup": 0.0, "final_rate": 0.0, "steps": 0, "epochs": 3}, 5, "with --warmup 0 --final-rate 1"),
-        ({"warmup": 0.0, "final_rate": 1.0, "steps": 9, "epochs": 3}, 5, "whole epochs"),
-        ({"warmup": 0.0, "final_rate": 1.0, "epochs": 3, "weight_average": 0.5}, 5, "--weight-average 0 can"),
+        ({"warmup": 0.0, "final_rate": 1.0, "steps": 9, "epochs": 3}, 5, "was started with --steps 9 and ends there"),
+        (
+            {"warmup": 0.0, "final_rate": 1.0, "steps": 0, "epochs": 3, "weight_average": 0.5},
+            5,
+            "--weight-average 0 can",
+        ),
     ],
 )
 def test_a_run_can_be_continued_to_more_epochs_where_its_schedule_allows_it(tmp_path, changes, epochs, sentence):
@@ -296,13 +344,32 @@ def test_auto_on_a_resume_keeps_what_was_chosen(tmp_path, option):
     "option, value, was",
     [
         ("--data", "cifar10", "shapes10"), ("--precision", "bfloat16", "float32"), ("--kernels", "textbook", "fast"),
-        ("--micro-batches", "1", "2"), ("--seed", "0", "5"), ("--device", "auto", "cpu"),
+        ("--micro-batches", "1", "2"), ("--seed", "0", "5"),
     ],
 )  # fmt: skip
 def test_another_choice_on_a_resume_is_refused(tmp_path, option, value, was):
-    _, folder = begun(tmp_path, **CHOSEN, seed=5, device="cpu")
+    _, folder = begun(tmp_path, **CHOSEN, seed=5)
     with pytest.raises(run_folder.RunError, match=f"^{option} {value}: .*one was started with {was}, and a run keeps"):
         run_folder.resumed_settings(folder, parse(["--resume", option, value]))
+
+
+def test_a_run_continues_on_another_device(tmp_path):
+    """Begun on a GPU that this machine lacks: the error about that advises --device cpu."""
+    _, folder = begun(tmp_path, **CHOSEN, device="gpu")
+    assert run_folder.resumed_settings(folder, parse(["--resume", "--device", "cpu"])).device == "cpu"
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_the_debugger_on_a_resume(tmp_path, eager):
+    """Steps taken line by line would have other last bits than the graph's, and be saved with them."""
+    _, folder = begun(tmp_path, **CHOSEN, eager=eager)
+    if eager:
+        run_folder.resumed_settings(folder, parse(["--resume", "--pdb"]))
+        return
+    with pytest.raises(
+        run_folder.RunError, match=r"--pdb: .*one takes its steps as a graph.*/replay.py .*one --step N"
+    ):
+        run_folder.resumed_settings(folder, parse(["--resume", "--pdb"]))
 
 
 @pytest.mark.parametrize("devices, micro_batches", [(1, 4), (2, 4), (5, 5), (10, 10)])

@@ -373,7 +373,7 @@ def test_an_evaluation_is_missing_where_one_was_due_and_has_no_row(tmp_path, fir
 def test_the_board_receives_every_row_and_every_evaluation(tmp_path, monkeypatch):
     received = []
     board = SimpleNamespace(row=lambda name, row: received.append(name), after_evaluation=received.append)
-    monkeypatch.setattr("core.run.session.Board", lambda folder, training: board)
+    monkeypatch.setattr("core.run.session.Board", lambda folder, training, fresh: board)
     session = session_in(tmp_path, tensorboard=True)
     session.record(60, numbers(), {})
     session.record_evaluation(60, EVALUATED, EVALUATED)
@@ -381,7 +381,7 @@ def test_the_board_receives_every_row_and_every_evaluation(tmp_path, monkeypatch
     assert session_in(tmp_path, 60).board is None
 
 
-@pytest.mark.parametrize("step, when", [(60, "epoch   1   loss"), (80, "step   80   loss")])
+@pytest.mark.parametrize("step, when", [(60, "epoch   1   loss"), (80, "step   80   loss"), (250, "step  250   loss")])
 @pytest.mark.parametrize("augmented", [None, SimpleNamespace(accuracy=0.75)])
 def test_an_evaluation_is_logged_shown_and_timed(tmp_path, now, monkeypatch, capsys, step, when, augmented):
     """Its rows are on the disk: what the terminal says can be read in the files."""
@@ -547,7 +547,7 @@ def resumed(folder, monkeypatch, step: int, devices: int = 1, epochs: int = 3):
     diagnostics = SimpleNamespace(
         set_intervals=intervals.append, evaluation_quantities=lambda step: ("traces", "evaluation_disagreement")
     )
-    assert start.resume(training, diagnostics, folder) == step
+    assert start.resume(training, diagnostics, folder, "the CPU") == step
     return intervals
 
 
@@ -555,6 +555,19 @@ def resumed(folder, monkeypatch, step: int, devices: int = 1, epochs: int = 3):
 def copied(tmp_path, straight):
     """A copy of the run of three epochs."""
     return Path(shutil.copytree(straight, tmp_path / "copied"))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("the CPU", "CPU"), ("the CPU (no GPU found)", "CPU"), ("2 parts of the CPU, a rehearsal for 2 GPUs", "CPU"),
+        ("2 replicas on several workers, the first on the CPU", "CPU"), ("H100", "H100"),
+        ("2 replicas on several workers, the first on H100", "H100"),
+    ],
+)  # fmt: skip
+def test_which_device_decides_the_bits(name, kind):
+    """How the work is divided among processors does not; which processor it is stands in its own name."""
+    assert start.kind_of(name) == kind
 
 
 def rows_of(folder, name: str, step: int) -> int:

@@ -8,6 +8,7 @@ from runner import train_here
 
 from core.devices import import_tensorflow
 from core.run import logs, tensorboard
+from core.run.errors import OutputError
 
 tf = import_tensorflow()
 
@@ -136,3 +137,30 @@ def test_the_last_rows_are_there_after_the_board_is_closed(tmp_path, board):
     evaluation = {"epoch/loss", "epoch/accuracy", "epoch/calibration_error"}
     assert set(train.Tags()["tensors"]) == evaluation | {"sparsity/conv1"}
     assert set(test.Tags()["tensors"]) == evaluation and scalars(train, "sparsity/conv1") == ([60], [0.25])
+
+
+def test_a_run_that_begins_removes_the_files_of_one_that_was_removed(tmp_path, board):
+    """A run folder was removed by hand, and another run has its name: one curve would mix the two."""
+    board.row(logs.EPOCHS, EPOCH)
+    board.close()
+    for fresh in (False, True):
+        tensorboard.Board(tmp_path / "one", board.training, fresh).close()
+        assert ("epoch/loss" in read_events(tmp_path / "one", "train").Tags()["tensors"]) == (not fresh)
+
+
+def test_event_files_that_cannot_be_written_are_one_line(tmp_path, board, monkeypatch):
+    """TensorFlow calls a full disk exhausted resources, which elsewhere are memory."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "tensorboard").touch()
+    with pytest.raises(OutputError, match=r"--tensorboard: cannot write .*tensorboard/one \(is not a directory\)"):
+        tensorboard.Board(tmp_path / "runs" / "one", None)
+
+    def full(*given, **named):
+        raise tf.errors.ResourceExhaustedError(None, None, "/a/b; No space left on device")
+
+    for method in ("row", "close"):
+        monkeypatch.setattr(tf.summary, "write", full)
+        monkeypatch.setattr(type(board.train), "flush", full)
+        monkeypatch.setattr(type(board.train), "close", full)
+        with pytest.raises(OutputError, match=r"tensorboard/one \(No space left on device\); what was saved before is"):
+            getattr(board, method)(*((logs.EPOCHS, EPOCH) if method == "row" else ()))

@@ -7,6 +7,7 @@ import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -134,19 +135,22 @@ def test_other_data_than_cifar10_is_announced(capsys):
 def test_the_closing_lines(straight, capsys):
     """`straight`: 60 steps, three evaluations, 200 test images (tests/conftest.py)."""
     data = SimpleNamespace(holdout=False, title="shapes10", test_images=[0] * 200, class_names=["a"] * 10)
+    training = SimpleNamespace(data=data, settings=SimpleNamespace(steps=0))
     diagnostics = SimpleNamespace(report=lambda seconds: f"of {seconds:.6f} s")
-    terminal.finished(straight, data, diagnostics, 20, 12.4, [1.25, 0.25])
+    terminal.finished(straight, training, diagnostics, 20, 12.4, [1.25, 0.25])
     out = capsys.readouterr().out
     epochs, timing = logs.read(straight, logs.EPOCHS), logs.read(straight, logs.TIMING)
     train, test = epochs["train_accuracy"][-1], epochs["test_accuracy"][-1]
     lines = out.splitlines()
     assert lines[1] == (
         f"test accuracy {terminal.accuracy_with_error(test, 200)} (shapes10, 200 images), train {100 * train:.1f} %, "
-        "12 s in all"
+        "12 s since it was resumed"
     )
     assert lines[3] == "evaluation   1.5 s for 2 on 200 test images and training images"
     assert lines[4] == f"diagnostics  of {timing['step_seconds'][20:].sum():.6f} s", "the steps of this process"
     assert lines[5] == f"next         {terminal.advice(train, test, 200, 10)}"
+    terminal.finished(straight, training, diagnostics, 0, 12.4, [1.25, 0.25])
+    assert capsys.readouterr().out.splitlines()[1].endswith("%, 12 s in all")
     assert lines[6] == f"             python analysis/curves.py {straight}; python analysis/diagnose.py {straight}"
 
 
@@ -197,6 +201,18 @@ def test_the_advice_fits_the_two_accuracies(train_accuracy, test_accuracy, image
     assert sentence in terminal.advice(train_accuracy, test_accuracy, images, 10)
 
 
+def test_the_advice_names_the_option_that_has_an_effect(straight, capsys):
+    """With --steps, --epochs has none."""
+    assert "try more --epochs, or" in terminal.advice(0.6, 0.6, 10_000, 10)
+    data = SimpleNamespace(holdout=False, title="shapes10", test_images=[0] * 200, class_names=["a"] * 2)
+    training = SimpleNamespace(data=data, settings=SimpleNamespace(steps=60))
+    close = {"train_accuracy": [0.8], "test_accuracy": [0.8]}
+    timing = {"step": np.array([1]), "step_seconds": np.array([0.1])}
+    with mock.patch.object(terminal.logs, "read", lambda folder, name: close if name == logs.EPOCHS else timing):
+        terminal.finished(straight, training, SimpleNamespace(report=lambda seconds: ""), 0, 1.0, [1.0])
+    assert "try more --steps, or a larger network" in capsys.readouterr().out
+
+
 def test_the_line_of_an_evaluation(capsys):
     data = SimpleNamespace(holdout=False)
     train_evaluation = Evaluation(1.5, 0.5, 0.1, np.eye(10, dtype=int))
@@ -215,7 +231,7 @@ def test_the_line_of_an_evaluation(capsys):
         (MemoryError(), "out of memory with --batch-size 100: try half of it"),
         (OSError(28, "No space left on device", "runs/x/steps.csv"), "runs/x/steps.csv: No space left on device; what"),
         (checkpoints.CheckpointError("that tensor"), "that tensor"),
-        (KeyboardInterrupt(), "stopped at once by a second Ctrl-C; the last checkpoint is undamaged, see --resume"),
+        (KeyboardInterrupt(), "stopped at once by a second Ctrl-C; what was saved before is undamaged, see --resume"),
         (type("ResourceExhaustedError", (Exception,), {})(), "out of memory with --batch-size 100: try half of it"),
         (OSError("the disk is gone"), "runs: the disk is gone; what was saved before is undamaged, see --resume"),
         (ValueError("network 'plain': expected"), "the network cannot be built: network 'plain': expected"),

@@ -605,7 +605,7 @@ ENDED = "worker 1 at 127.0.0.1:PORT was ended by SIGKILL; what was saved before 
         (1, 2, b"train_loop.py: worker 0: no such run\n", 1, ""),  # worker 0 has said it itself
         (0, None, b"", 1, ""),
         (1, -signal.SIGKILL, b"", 1, ENDED),
-        (-signal.SIGTERM, 0, b"", 1, "stopped before the first step; nothing was written\n"),
+        (-signal.SIGTERM, 0, b"", 1, "stopped at once by SIGTERM; what was saved before is undamaged\n"),
     ],
 )
 def test_how_a_training_of_two_workers_ends(pretended, capfd, first, second, said, status, shown):
@@ -663,8 +663,8 @@ def test_the_others_have_time_to_notice():
 
 def test_what_a_signal_ended_is_told():
     assert launch.ending(1, "a:1", 1) is None and launch.ending(0, "a:1", 0) is None
-    assert launch.ending(0, "a:1", -signal.SIGTERM) == "stopped before the first step; nothing was written"
-    assert launch.ending(1, "a:1", -signal.SIGINT) == "stopped before the first step; nothing was written"
+    assert launch.ending(0, "a:1", -signal.SIGTERM) == "stopped at once by SIGTERM; what was saved before is undamaged"
+    assert launch.ending(1, "a:1", -signal.SIGINT) == "stopped at once by Ctrl-C; what was saved before is undamaged"
     assert launch.ending(1, "a:1", -signal.SIGKILL).startswith("worker 1 at a:1 was ended by SIGKILL;")
 
 

@@ -72,6 +72,8 @@ WRONG = {
     "--run ../escape": "--run ../escape: expected 1 to 64 letters",
     "--run latest": "--run latest: expected 1 to 64 letters",
     "--run .hidden": "--run .hidden: expected 1 to 64 letters",
+    "--run=-x": "--run -x: expected 1 to 64 letters",
+    "--runs-dir=-d": "--runs-dir -d: expected a path that does not start with '-'",
     "--run tensorboard": "--run tensorboard: expected 1 to 64 letters",
     f"--run {'x' * 65}": "expected 1 to 64 letters",
 }

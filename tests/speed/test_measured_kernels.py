@@ -1,6 +1,7 @@
 """The fastest implementation is chosen by measurement, remembered, written into config.json and followed."""
 
 import json
+import os
 
 import pytest
 import tensorflow as tf
@@ -72,6 +73,22 @@ def test_a_damaged_cache_is_an_empty_one(measured, tmp_path, content):
     cache.write_text(content)
     replaced(MeasuredChoice(8, 2, cache))
     assert len(measured) == 1 and len(json.loads(cache.read_text())) == 1
+
+
+def test_times_that_lack_a_candidate_are_measured_again(measured, tmp_path):
+    cache = tmp_path / "kernels.json"
+    replaced(MeasuredChoice(8, 2, cache))
+    [(key, times)] = json.loads(cache.read_text()).items()
+    cache.write_text(json.dumps({key: {"other": times[NAMES[0]]}}))
+    replaced(MeasuredChoice(8, 2, cache))
+    assert len(measured) == 2 and json.loads(cache.read_text()) == {key: times}
+
+
+def test_a_user_without_a_home_has_no_cache(measured, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(measured_kernels.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    replaced(MeasuredChoice(8, 2))
+    assert len(measured) == 1 and measured_kernels.cache_file().is_relative_to(os.devnull)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(measured, tmp_path):
