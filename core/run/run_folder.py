@@ -104,10 +104,11 @@ def find(name: str | None, runs_dir: Path = Path("runs")) -> Path:
         latest = runs_dir / LATEST
         if latest.is_file():
             latest = runs_dir / latest.read_text(errors="replace").strip()
+        elif latest.is_symlink():  # one link is followed: the run itself may be another
+            latest = runs_dir / latest.readlink().name
         if not (latest / CONFIG).is_file():
             raise RunError(no_latest(runs_dir, latest))
-        # The run's own name, and no longer a path than was given; the run itself may be a link.
-        return runs_dir / (latest.readlink() if latest.is_symlink() else latest).name
+        return latest
     # A run that fell back on the built-in data has -shapes10 behind the name it was given.
     for folder in (runs_dir / name, Path(name), runs_dir / f"{name}-shapes10"):
         if (folder / CONFIG).is_file():
@@ -118,16 +119,15 @@ def find(name: str | None, runs_dir: Path = Path("runs")) -> Path:
 
 
 def no_latest(runs_dir: Path, latest: Path) -> str:
-    """Why there is no latest run, and what to do. latest: where it should be."""
+    """Why there is no latest run, and what to do. latest: where it should be, runs/latest itself if that is missing."""
     configs = [path for path in runs_dir.glob(f"*/{CONFIG}") if path.parent.name != LATEST]
     if not configs:
         return f"{runs_dir}: no run there yet; train one with `python train_loop.py` or `make train`"
     newest = sorted(configs, key=lambda path: path.stat().st_mtime, reverse=True)[:5]
-    target = latest.readlink() if latest.is_symlink() else latest
-    if target.name == LATEST:
+    if latest.name == LATEST:
         found = "is missing"
     else:
-        found = f"points to '{target.name}', which {f'has no {CONFIG}' if latest.exists() else 'is gone'}"
+        found = f"points to '{latest.name}', which {f'has no {CONFIG}' if latest.exists() else 'is gone'}"
     return f"{runs_dir / LATEST} {found}; name one of: {', '.join(path.parent.name for path in newest)}"
 
 

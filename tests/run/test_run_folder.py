@@ -221,6 +221,9 @@ def test_a_run_that_is_a_link_has_its_own_name(tmp_path):
     run_folder.point_latest(tmp_path / "runs", "one")
     for name in (None, "latest", "one"):
         assert run_folder.find(name, tmp_path / "runs") == tmp_path / "runs" / "one"
+    (tmp_path / "runs" / "latest").unlink()
+    (tmp_path / "runs" / "latest").write_text("one")  # as where there are no links
+    assert run_folder.find(None, tmp_path / "runs") == tmp_path / "runs" / "one"
 
 
 def test_a_run_by_its_path_has_a_name(tmp_path, monkeypatch):
