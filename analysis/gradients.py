@@ -59,7 +59,7 @@ def draw_size(panel, run: Run) -> str:
 def draw_flow(panel, run: Run) -> str:
     """The norm of each layer's gradient, layer by layer, at the beginning and at the end of the run."""
     table = panels.measured(run, "gradient_norm")
-    profiles = {"first tenth of the run": panels.opening(table), "last tenth": panels.closing(table)}
+    profiles = {"first tenth": panels.opening(table), "last tenth": panels.closing(table)}
     for (label, profile), marker, colour in zip(profiles.items(), ("o--", "s-"), ("grey", "black")):
         panel.plot(profile, marker, color=colour, zorder=1, label=label)
         panel.scatter(range(len(profile)), profile, color=panels.layer_colours(table), zorder=2, s=60)
