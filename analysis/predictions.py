@@ -9,6 +9,7 @@ docs/lessons/questions/NN-name.toml. Without a run of one's own the recorded one
 """
 
 import dataclasses
+import os
 import sys
 import time
 from pathlib import Path
@@ -56,12 +57,23 @@ def new(args) -> None:
     out = args.out or args.folder / f"{lesson.name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     if out.exists():
         raise RunError(f"{out} exists, and a prediction is not overwritten; name another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)  # before the first question: answers that cannot be kept are lost
+    if not os.access(out.parent, os.W_OK):
+        raise RunError(f"{out.parent}: it cannot be written; name another --folder or --out")
     count = len(lesson.questions)
     common.say(f"{lesson.title}: {count} question{'s' * (count > 1)}. An empty line means: no prediction.")
     answers = {q.name: ask(q, number, count) for number, q in enumerate(lesson.questions, start=1)}
     questions.save(questions.Answers(lesson.name, time.strftime("%Y-%m-%d %H:%M:%S"), answers), out)
     number = lesson.name.partition("-")[0]
     common.say("", f"kept     {out}", f"next     the run, then: python analysis/predictions.py score {number}")
+
+
+def lesson_of(path: Path, answers: questions.Answers) -> questions.Lesson:
+    """The lesson that a file of answers is about. Raises RunError with the file."""
+    try:
+        return questions.find(answers.lesson)
+    except RunError as problem:
+        raise RunError(f"{path}: {problem}") from None
 
 
 def newest(lesson: str, folder: Path) -> Path:
@@ -79,7 +91,7 @@ def score(args) -> None:
     given = Path(args.answers)
     path = given if given.suffix == ".json" else newest(questions.find(args.answers).name, args.folder)
     answers = questions.load(path)
-    lesson = questions.find(answers.lesson)
+    lesson = lesson_of(path, answers)
     questions.check(path, answers, lesson)
     scores = prediction_scores.score(lesson, answers, args.runs_dir)
     common.say(f"{lesson.title}: predicted {answers.made}")
@@ -96,11 +108,12 @@ def read_class(folder: Path, wanted: str | None) -> tuple[questions.Lesson, list
     for path in sorted(folder.glob("*.json")):
         try:
             answers = questions.load(path)
-            questions.check(path, answers, questions.find(answers.lesson))
+            lesson = lesson_of(path, answers)
+            questions.check(path, answers, lesson)
         except RunError as problem:
             common.say(f"left out {problem}")
             continue
-        by_lesson.setdefault(answers.lesson, []).append(answers)
+        by_lesson.setdefault(lesson.name, []).append(answers)
     name = questions.find(wanted).name if wanted else None
     if (name and name not in by_lesson) or not by_lesson:
         raise RunError(f"{folder}: no predictions{f' of {name}' if name else ''} there")

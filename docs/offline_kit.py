@@ -11,6 +11,7 @@ The packages have the versions of the environment that packs: what was tested he
 import argparse
 import hashlib
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-SUMS = "SHA256SUMS"
+SUMS, CONTENTS = "SHA256SUMS", "CONTENTS.txt"
 EXTRAS = ("test", "tensorboard")  # as `make setup` installs them on a machine without GPU
 PLATFORMS = {
     # name: (what it is called, tags that its pip accepts, its environment markers)
@@ -173,12 +174,28 @@ def sums(folder: Path) -> dict[str, str]:
     return found
 
 
+def packed(folder: Path) -> int | None:
+    """How many files the list of checksums has, as CONTENTS.txt says; None where it does not."""
+    try:
+        found = re.search(r"^files +(\d+)", (folder / CONTENTS).read_text("utf-8"), re.MULTILINE)
+    except (OSError, ValueError):
+        return None
+    return int(found[1]) if found else None
+
+
 def check(folder: Path) -> list[str]:
-    """What differs from the kit's list of checksums, a line each. Raises KitError without a list."""
+    """What differs from the kit's list of checksums, a line each. Raises KitError without a whole list."""
     if not (folder / SUMS).is_file():
         raise KitError(f"{folder}: no {SUMS}; name the folder of a kit")
-    listed = dict(reversed(line.split("  ", 1)) for line in (folder / SUMS).read_text("utf-8").splitlines())
-    found = sums(folder)
+    try:
+        lines = [line.split("  ", 1) for line in (folder / SUMS).read_text("utf-8").splitlines()]
+        listed = {name: digest for digest, name in lines}
+    except ValueError:
+        raise KitError(f"{folder / SUMS}: not a list of checksums any more; copy it again") from None
+    found, count = sums(folder), packed(folder)
+    if not listed or count not in (None, len(listed)):  # a list that was cut short would find nothing wrong
+        of = f" of {count:,}" if count else ""
+        raise KitError(f"{folder / SUMS}: it lists {len(listed):,}{of} files; copy it again")
     return [f"{name}: {'missing' if name not in found else 'altered; copy it again'}"
             for name, expected in listed.items() if found.get(name) != expected]  # fmt: skip
 
@@ -186,7 +203,7 @@ def check(folder: Path) -> list[str]:
 def pack(choice: argparse.Namespace, data: Path | None, download=pip_download, project: Path = PROJECT) -> list[str]:
     """Write the kit; returns the lines of CONTENTS.txt. `data`: the folder of CIFAR-10's files, or None."""
     out = choice.out
-    for path in (out, out.with_name(out.name + ".tar")):
+    for path in (out, Path(f"{out}.tar")):
         if path.exists():
             raise KitError(f"{path} exists; delete it, or name another folder with --out")
     inside = out / "glassbox"
@@ -212,7 +229,8 @@ def pack(choice: argparse.Namespace, data: Path | None, download=pip_download, p
     contents.append(f"data     {'CIFAR-10, as it was where the kit was packed' if data else 'shapes10 alone'}")
     for name in ("offline.md", "offline.fr.md"):
         (out / name.replace("offline", "README")).write_bytes((inside / "docs" / name).read_bytes())
-    (out / "CONTENTS.txt").write_text("\n".join([*contents, ""]), "utf-8")
+    contents.append(f"files    {len(sums(out)) + 1}, with this one, each with its checksum in {SUMS}")
+    (out / CONTENTS).write_text("\n".join([*contents, ""]), "utf-8")
     (out / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums(out).items()), "utf-8")
     if not choice.no_tar:
         with tarfile.open(out.with_name(out.name + ".tar"), "w") as archive:

@@ -119,11 +119,13 @@ def test_a_kit_is_packed_checked_and_refused_when_a_file_differs(tmp_path, proje
     out = tmp_path / "kit"
     contents = offline_kit.pack(offline_kit.parse(["--out", str(out)]), data, download, project)
     assert contents[0].startswith("project  glassbox/, commit ")
+    count = sum(path.is_file() for path in out.rglob("*")) - 1  # but the list itself
     assert contents[1:] == [
         "wheels   Linux x86_64, Python 3.11: 4 files",
         "wheels   macOS arm64, Python 3.11: not complete, no wheel of speed",
         "wheels   Windows x86_64, Python 3.11: 5 files",
         "data     CIFAR-10, as it was where the kit was packed",
+        f"files    {count}, with this one, each with its checksum in SHA256SUMS",
     ]
     assert (out / "CONTENTS.txt").read_text().splitlines() == contents
     assert (out / "README.md").read_text() == "# offline.md\n" and (out / "README.fr.md").is_file()
@@ -139,6 +141,33 @@ def test_a_kit_is_packed_checked_and_refused_when_a_file_differs(tmp_path, proje
     ]  # fmt: skip
     with pytest.raises(offline_kit.KitError, match="kit exists; delete it"):
         offline_kit.pack(offline_kit.parse(["--out", str(out)]), None, download, project)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda whole: b"", "it lists 0 of "),
+        (lambda whole: b"\n".join(whole.splitlines()[:2]), "it lists 2 of "),
+        (lambda whole: whole[:30], "not a list of checksums any more"),
+        (lambda whole: b"\xff\xfe" + whole, "not a list of checksums any more"),
+    ],
+)
+def test_a_list_of_checksums_that_broke_is_not_every_file_as_packed(
+    tmp_path, project, download, capsys, damage, sentence
+):
+    out = tmp_path / "kit"
+    offline_kit.pack(offline_kit.parse(["--out", str(out), "--no-tar"]), None, download, project)
+    capsys.readouterr()
+    (out / "SHA256SUMS").write_bytes(damage((out / "SHA256SUMS").read_bytes()))
+    assert offline_kit.main(["--check", str(out)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "" and sentence in printed.err and printed.err.count("\n") == 1
+
+
+def test_a_folder_without_a_name_is_refused_in_one_line(capsys):
+    for folder in (".", "/"):
+        assert offline_kit.main(["--out", folder, "--no-data"]) == 1
+        assert capsys.readouterr().err.startswith(f"offline_kit.py: {folder} exists; delete it, or name another")
 
 
 def test_without_a_network_it_says_so_in_one_line(tmp_path, project):

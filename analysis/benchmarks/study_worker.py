@@ -26,6 +26,7 @@ import train_loop
 from analysis.support.run import NotMeasured, Run
 from core import devices
 from core.data import load
+from core.data.data_set import DataError
 from core.run import logs
 from core.settings import command_line
 
@@ -106,14 +107,20 @@ def main() -> None:
     requests = iter(sys.stdin.readline, "")
     first = json.loads(next(requests, "{}") or "{}")
     settings = command_line.parse(first["arguments"]).settings
-    data = load(settings.data, settings.data_dir)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # "fetching ..." is for people, and no answer
+            data = load(settings.data, settings.data_dir)
+    except DataError as error:
+        print(json.dumps({"failed": str(error)}), flush=True)
+        return
     hello = {"data": data.title, "data_fingerprint": data.fingerprint, **devices.environment(settings.threads)}
     print(json.dumps(hello), flush=True)
+    which = ["--data", data.name]  # what "auto" came to: else a run on the drawn images has another name
     del data
     for line in requests:
         request = json.loads(line)
         try:
-            result = train(request["arguments"], Path(request["folder"]))
+            result = train([*request["arguments"], *which], Path(request["folder"]))
         except Exception as error:  # one line for the one who asked, who knows which run it was
             result = {"failed": f"{type(error).__name__}: {error}"}
         print(json.dumps(result), flush=True)

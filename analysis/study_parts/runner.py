@@ -79,13 +79,15 @@ class Worker:
         self.study, self.process, self.count, self.hello = study, None, 0, None
 
     def start(self) -> dict:
-        """Start the process; its first line: data set and versions. Raises RunError if it does not come."""
+        """Start the process; its first line: data set and versions. Raises RunError if it has no data or ends."""
         self.process = subprocess.Popen(
             [sys.executable, WORKER], cwd=table.PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             start_new_session=True,  # Ctrl-C is for this process, which stops its workers
         )  # fmt: skip
         self.count = 0
         self.hello = self.ask(arguments=["--data", self.study.data])
+        if "failed" in self.hello:
+            raise RunError(self.hello["failed"])
         return self.hello
 
     def ask(self, **request) -> dict:

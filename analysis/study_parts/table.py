@@ -62,12 +62,20 @@ KINDS = {field.name: field.type for field in fields(Row)}
 EPOCH_COLUMNS = ("variant", "seed", "epoch", "step", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
+def text_of(path: Path) -> str:
+    """A file of a study; a spreadsheet puts a byte order mark before it. Raises RunError when it is no text."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise RunError(f"{path}: not UTF-8 text; was it edited? save it as CSV UTF-8, or restore it") from None
+
+
 def read(folder: Path, name: str = RUNS) -> list[Row]:
     """The rows of a study; without a file none. A torn last line is left out; RunError for any other damage."""
     path = folder / name
     if not path.is_file():
         return []
-    text = path.read_text()
+    text = text_of(path)
     lines = text[: text.rfind("\n") + 1].splitlines()
     if not lines:
         return []
@@ -76,10 +84,14 @@ def read(folder: Path, name: str = RUNS) -> list[Row]:
             f"{path} line 1: expected {','.join(COLUMNS)[:60]}..., found {lines[0][:60]!r}; another version?"
         )
     rows = {}
-    for number, cells in enumerate(csv.reader(lines[1:]), start=2):
+    reader = csv.reader(lines[1:])
+    for number in range(2, len(lines) + 1):
         try:
+            cells = next(reader, None)
+            if cells is None:  # quotation marks made one row of several lines
+                break
             row = Row(*(KINDS[name](cell) for name, cell in zip(COLUMNS, cells, strict=True)))
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             raise RunError(f"{path} line {number}: not a row of a study ({error}); was it edited?") from None
         if row.key in rows:
             raise RunError(
@@ -90,19 +102,26 @@ def read(folder: Path, name: str = RUNS) -> list[Row]:
 
 
 def read_epochs(folder: Path) -> dict[tuple[str, int], list[dict]]:
-    """{(variant, seed): its evaluations} of the final runs; of a run that was repeated, the last."""
+    """{(variant, seed): its evaluations} of the final runs; of a run that was repeated, the last.
+
+    Raises RunError for a file that is no CSV.
+    """
     path, found = folder / EPOCHS, {}
-    if path.is_file():
-        with open(path, newline="") as file:
-            for cells in csv.DictReader(file):
-                try:
-                    row = {name: float(cells[name]) for name in EPOCH_COLUMNS[1:]}
-                except (KeyError, TypeError, ValueError):
-                    continue  # torn
-                rows = found.setdefault((cells["variant"], int(row["seed"])), [])
-                if rows and row["step"] <= rows[-1]["step"]:
-                    rows.clear()
-                rows.append(row)
+    if not path.is_file():
+        return found
+    try:
+        for cells in csv.DictReader(text_of(path).splitlines()):
+            try:
+                row = {name: float(cells[name]) for name in EPOCH_COLUMNS[1:]}
+                key = cells["variant"], int(row["seed"])
+            except (KeyError, TypeError, ValueError, OverflowError):
+                continue  # torn
+            rows = found.setdefault(key, [])
+            if rows and row["step"] <= rows[-1]["step"]:
+                rows.clear()
+            rows.append(row)
+    except csv.Error as error:
+        raise RunError(f"{path}: not a CSV file any more ({error}); was it edited?") from None
     return found
 
 

@@ -23,6 +23,7 @@ label.
 import difflib
 import json
 import math
+import re
 import time
 import tomllib
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ class Question:
             if text.isdigit() and 1 <= int(text) <= len(self.options):
                 return int(text) - 1
             raise ValueError(f"expected a number from 1 to {len(self.options)}, found {text[:40]!r}")
-        values = [self.number(part) for part in text.replace(";", " ").split()]
+        values = [self.number(part) for part in re.split(r"[;,]?\s+|;", text)]  # 0,5 is one number, "2, 1" are two
         wanted = len(self.at) if self.kind == "curve" else 1
         if len(values) != wanted:
             raise ValueError(f"expected {wanted} number{'s' * (wanted > 1)} with spaces between, found {len(values)}")
@@ -101,7 +102,7 @@ class Question:
         if not isinstance(values, list) or len(values) != (len(self.at) or 1):
             return f"expected a list of {len(self.at)} numbers"
         low, high = self.range
-        good = all(type(v) in (int, float) and math.isfinite(v) and low <= v <= high for v in values)
+        good = all(type(v) in (int, float) and low <= v <= high for v in values)
         return "" if good else f"expected numbers from {low:g} to {high:g}"
 
 
@@ -204,6 +205,8 @@ def load(path: Path) -> Answers:
             raise TypeError
     except FileNotFoundError:
         raise RunError(f"{path}: no such file; `python analysis/predictions.py new LESSON` writes one") from None
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}; is it a file that you may read?") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise RunError(f"{path}: not a file of predictions; `python analysis/predictions.py new` writes them") from None
     return Answers(lesson, made, answers)

@@ -15,8 +15,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from checker import catalogue, checking, progress, report, time_limit, watching
-from checker.catalogue import Entry
+try:
+    import numpy.random  # noqa: F401  NumPy itself would load it only inside a check
+
+    from checker import catalogue, checking, progress, report, time_limit, watching
+    from checker.catalogue import Entry
+except Exception as error:  # a learner's random.py or numpy.py beside this file is found before the real one
+    hidden = {*sys.stdlib_module_names, "numpy"}
+    for path in sorted(Path(__file__).resolve().parent.glob("*.py")):
+        if path.stem in hidden:
+            sys.exit(f"check.py: docs/exercises/{path.name} hides Python's own {path.stem}, which the checker needs "
+                     f"({type(error).__name__}): give your file another name")  # fmt: skip
+    raise
 
 
 def parse(args: list[str] | None) -> argparse.Namespace:
@@ -53,21 +63,24 @@ def check(entry: Entry) -> int:
     if entry.exercise.tensorflow:
         say("starting TensorFlow, some seconds ...")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    state, output = progress.read(), sys.stdout
+    state, output, errors = progress.read(), sys.stdout, sys.stderr
 
     def stopped(sentence: str) -> None:
         state.record(entry.name, False)
-        progress.write(state)
         print(report.of_check(checking.Result(entry, 0, sentence), set()), file=output, flush=True)
+        try:
+            progress.write(state)
+        except OSError as error:
+            print(not_possible(error), file=errors, flush=True)
 
     sys.stdin = io.StringIO()  # input() and breakpoint() end at once instead of waiting
     with time_limit.time_limit(entry.path, stopped, slow=entry.exercise.tensorflow):
-        text = entry.path.read_bytes().decode("utf-8", errors="replace")
+        text = entry.text()
         result = checking.check(entry, text)
     if result.passed or text != entry.unsolved:  # the file as delivered is no attempt
         state.record(entry.name, result.passed)
+    say(report.of_check(result, set(state.done)))  # before what a full disk or a folder of somebody else's stops
     progress.write(state)
-    say(report.of_check(result, set(state.done)))
     return 0 if result.passed else 1
 
 
@@ -75,7 +88,6 @@ def hint(entry: Entry) -> int:
     """Show the next hint."""
     state = progress.read()
     number = state.next_hint(entry.name)
-    progress.write(state)
     if number == 3:
         left = f"That was the last hint; then there is the solution, {report.relative(entry.answer)}"
     elif number == 2 and not state.attempts.get(entry.name):
@@ -83,23 +95,29 @@ def hint(entry: Entry) -> int:
     else:
         left = f"The next one: {report.command(entry, '--hint')}"
     say(report.of_hint(entry, number, left))
+    progress.write(state)
     return 0
 
 
 def reset(entry: Entry) -> int:
     """Restore the learner's file; what stood there is kept beside it, under a name that is free."""
     kept = ""
-    if entry.path.is_file() and entry.path.read_bytes().decode("utf-8", errors="replace") != entry.unsolved:
+    if entry.path.is_file() and entry.text() != entry.unsolved:
         count = len(list(entry.path.parent.glob(f"{entry.name}.mine*")))
         mine = entry.path.with_suffix(f".mine{count or ''}")
         entry.path.replace(mine)
         kept = f"; what you wrote is in {report.relative(mine)}"
     entry.path.write_text(entry.unsolved, encoding="utf-8")
+    say(f"restored {report.relative(entry.path)}{kept}")
     state = progress.read()
     state.forget(entry.name)
     progress.write(state)
-    say(f"restored {report.relative(entry.path)}{kept}")
     return 0
+
+
+def not_possible(error: OSError) -> str:
+    """What a disk refuses, as one line."""
+    return f"check.py: {error.filename}: {error.strerror}; check the path and its permissions"
 
 
 def main(args: list[str] | None = None) -> int:
@@ -121,7 +139,7 @@ def main(args: list[str] | None = None) -> int:
         say("\nstopped; what is solved is remembered")
         return 130 if entry else 0
     except OSError as error:
-        print(f"check.py: {error.filename}: {error.strerror}; check the path and its permissions", file=sys.stderr)
+        print(not_possible(error), file=sys.stderr)
         return 1
 
 

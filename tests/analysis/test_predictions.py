@@ -178,6 +178,23 @@ def test_new_asks_until_the_answer_fits(monkeypatch, tmp_path, capsys):
     assert "expected a number from 1 to 3, found '4'" in printed and "expected 4 numbers" in printed
 
 
+@pytest.mark.parametrize("typed", ["2 1 1,5 1", "2, 1, 1.5, 1", "2, 1, 1,5, 1", "2; 1;1,5;1", " 2  1 1.5 1 nats"])
+def test_a_list_of_numbers_as_people_type_it(typed):
+    (curve,) = [question for question in questions.find("7").questions if question.kind == "curve"]
+    assert curve.read(typed) == [2, 1, 1.5, 1]
+
+
+def test_what_cannot_be_kept_is_not_asked_for(monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir(mode=0o555)
+    monkeypatch.setattr("os.access", lambda path, mode: path.name != "closed")  # root may write everywhere
+    for folder in ("file", "closed"):
+        args = predictions.build_parser().parse_args(["new", "7", "--folder", str(tmp_path / folder)])
+        with pytest.raises((RunError, OSError)):
+            predictions.main(args)
+    assert capsys.readouterr().out == ""
+
+
 def test_an_empty_line_is_no_prediction(monkeypatch, tmp_path):
     assert set(asked(monkeypatch, tmp_path, "\n\n\n\n").answers.values()) == {None}
 
@@ -237,7 +254,9 @@ def write_answers(path, answers, lesson="07-overfitting"):
     return path
 
 
-@pytest.mark.parametrize("answers", [{"turn": "12"}, {"turn": 99}, {"kind": 3}, {"kind": True}, {"curve": [1, 2]}])
+@pytest.mark.parametrize(
+    "answers", [{"turn": "12"}, {"turn": 99}, {"turn": 10**400}, {"kind": 3}, {"kind": True}, {"curve": [1, 2]}]
+)
 def test_answers_that_do_not_fit_are_refused(tmp_path, answers):
     path = write_answers(tmp_path / "it.json", answers)
     with pytest.raises(RunError, match=next(iter(answers))):
@@ -245,6 +264,19 @@ def test_answers_that_do_not_fit_are_refused(tmp_path, answers):
 
 
 # The class.
+
+
+def test_one_file_does_not_stop_the_class(tmp_path, capsys):
+    """A folder, another's file, a lesson that is not there: each is named with its file. A lesson has several names."""
+    write_answers(tmp_path / "a.json", {"turn": 12})
+    write_answers(tmp_path / "b.json", {"turn": 12}, "7")
+    write_answers(tmp_path / "c.json", {"turn": 12}, "99")
+    (tmp_path / "d.json").mkdir()
+    lesson, everybody = predictions.read_class(tmp_path, None)
+    assert lesson.name == "07-overfitting" and len(everybody) == 2
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"left out {tmp_path / 'c.json'}: 99: no such lesson")
+    assert second.startswith(f"left out {tmp_path / 'd.json'}: ")
 
 
 def test_the_class_in_one_figure(tmp_path, monkeypatch, capsys):

@@ -2,9 +2,12 @@
 
 import csv
 import dataclasses
+import io
+import json
 import re
 import subprocess
 import sys
+import types
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,12 +16,15 @@ from made_study import finish, made_row, simulated, written
 from readable import assert_readable
 
 from analysis import study
+from analysis.benchmarks import study_worker
 from analysis.study_parts import document, effects, figures, runner, sentences, table
 from analysis.study_parts.design import BASE, SMALL, WHOLE
 from analysis.study_parts.effects import BETTER, SAME, WORSE
 from analysis.study_parts.table import FINAL
 from analysis.support import statistics
+from core.data.data_set import DataError
 from core.run.errors import RunError
+from core.settings import command_line
 
 TRUE = {"batch-norm": 0.03, "sigmoid": -0.30, "flip": 0.02, "kernel-1": -0.10, "wide": 0.025, "no-momentum": -0.02}
 EXPECTATIONS = {variant.name: (SAME, "") for variant in WHOLE.variants[1:]}
@@ -194,6 +200,23 @@ def test_blocks_are_filled_and_the_rest_stays():
     assert document.fill(filled, {"base": ["new"]}) == filled
     with pytest.raises(RunError, match="'<!-- study: base -->': expected one of effects"):
         document.fill(text, {"effects": []}, "choices.md")
+
+
+def test_the_files_after_a_spreadsheet_and_after_damage(tmp_path, rows):
+    """A byte order mark changes nothing; what is no text, or no CSV any more, is one line with the file."""
+    written(tmp_path, WHOLE, rows)
+    for name, read in ((table.RUNS, table.read), (table.EPOCHS, table.read_epochs)):
+        path = tmp_path / name
+        whole, before = path.read_bytes(), read(tmp_path)
+        path.write_bytes(b"\xef\xbb\xbf" + whole.replace(b"\n", b"\r\n"))
+        assert read(tmp_path) == before and before
+        for damaged in (whole + b"\xff\n", whole + b'"' + b"x" * 200_000 + b"\n"):
+            path.write_bytes(damaged)
+            with pytest.raises(RunError, match=name) as problem:
+                read(tmp_path)
+            assert "\n" not in str(problem.value)
+        path.write_bytes(whole + b"base,1e999,1,1,1,1,1,1\n" if name == table.EPOCHS else whole)
+        assert read(tmp_path) == before
 
 
 def test_a_row_can_be_asked_for_by_name(tmp_path, capsys):
@@ -373,6 +396,37 @@ def test_a_row_is_repeated_to_the_last_digit_by_its_command(tmp_path):
     facts.write_text(facts.read_text().replace(table.code_fingerprint(), "0" * 12))
     with pytest.raises(RunError, match=r"another code .*see --same-code"):
         runner.run(of_eight_steps, tmp_path / "it", tmp_path / "runs", jobs=1)
+
+
+def test_a_worker_without_cifar10_says_so_and_answers(monkeypatch, capsys):
+    """What is printed while the data are looked for is not the worker's answer; no data is one line, no traceback."""
+
+    def drawn(*args):
+        print("CIFAR-10 is not on this machine; fetching it")
+        return types.SimpleNamespace(name="shapes10", title="shapes10", fingerprint="0")
+
+    def none(*args):
+        raise DataError("CIFAR-10 could not be fetched")
+
+    def train(arguments, folder):
+        return {"trained": command_line.parse(arguments).settings.data}
+
+    monkeypatch.setattr(study_worker, "train", train)
+    answers = []
+    for load in (drawn, none):
+        monkeypatch.setattr(study_worker, "load", load)
+        requests = {"arguments": ["--data", "auto"]}, {"arguments": ["--data", "auto"], "folder": "f"}
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(json.dumps(request) + "\n" for request in requests)))
+        study_worker.main()
+        printed = capsys.readouterr()
+        assert ("fetching" in printed.err) == (load is drawn)
+        answers.append([json.loads(line) for line in printed.out.splitlines()])
+    assert answers[0][0]["data"] == "shapes10" and answers[1] == [{"failed": "CIFAR-10 could not be fetched"}]
+    assert answers[0][1] == {"trained": "shapes10"}  # and not "auto", which gives the run another name
+    monkeypatch.setattr(runner.Worker, "ask", lambda self, **request: answers[1][0])
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: None)
+    with pytest.raises(RunError, match="CIFAR-10 could not be fetched"):
+        runner.Worker(SMALL).start()
 
 
 class Trained:

@@ -148,6 +148,58 @@ def test_the_numpy_exercises_answer_within_two_seconds():
     assert len(entries) == 14 and time.process_time() - start < 2
 
 
+def test_a_right_file_that_takes_long_is_not_called_endless():
+    """In exercise 15 four images of 32x32 take longer than the limit."""
+    sentence = time_limit.sentence(10, 1.5)
+    assert "was not done after 1.5 seconds of computing; it was stopped at line 10" in sentence
+    assert "If it only takes long" in sentence and "come to an end" not in sentence
+
+
+def test_a_progress_that_cannot_be_written_costs_no_report(said, folder, capsys):
+    """A folder of somebody else's, a full disk: the report comes, then one line; an endless loop ends all the same."""
+    progress.file().with_suffix(".part").mkdir()
+    for args, expected in ((["1"], "The gap in line 16"), (["1", "--hint"], "Hint 1 of 3"), (["1", "--reset"], "rest")):
+        assert check.main(args) == 1
+        out, err = capsys.readouterr()
+        assert expected in out and err.startswith("check.py: ") and err.count("\n") == 1
+    wrong(folder, "    while True:\n        pass")
+    done = subprocess.run([sys.executable, folder / "check.py", "1"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "it was stopped at line" in " ".join(done.stdout.split())
+    assert done.stderr.startswith("check.py: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["random", "numpy"])
+def test_a_file_of_the_learner_that_hides_a_module_is_named(folder, name):
+    (folder / f"{name}.py").touch()
+    done = subprocess.run([sys.executable, folder / "check.py", "1"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"check.py: docs/exercises/{name}.py hides Python's own {name}")
+
+
+def test_a_file_as_windows_keeps_it(said, folder):
+    """Two bytes at the end of a line and a byte order mark at the beginning: not an attempt, and no mistake."""
+    entry = catalogue.find("1")
+    kept = {text: b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() for text in (entry.unsolved, entry.solution)}
+    entry.path.write_bytes(kept[entry.unsolved])
+    assert "The gap in line 16 is still open" in said(1, status=1) and progress.read().attempts == {}
+    assert "mine" not in said(1, "--reset", status=0)
+    entry.path.write_bytes(kept[entry.solution])
+    assert "solved, all of its checks pass" in said(1, status=0)
+
+
+def test_a_terminal_gets_no_commands_and_no_endless_line(said, folder):
+    wrong(folder, '    print("\\x1b[2J", "x" * 10**6)\n    raise ValueError("\\x1b[2J")')
+    text = said(1, status=1)
+    assert "\x1b" not in text and r"| \x1b[2J xxx" in text and len(text) < 2000
+
+
+def test_a_file_that_an_editor_takes_away_for_a_moment(folder, monkeypatch):
+    entry = catalogue.find("1")
+    entry.path.unlink()
+    monkeypatch.setattr(type(entry.path), "exists", lambda self: True)  # between this question and the next
+    assert watching.saved_at()[FIRST] == 0
+
+
 def test_three_hints_the_last_after_an_attempt(said, folder):
     first, second, third = catalogue.find("1").exercise.hints
     shown = [" ".join(said(1, "--hint", status=0).split()) for _ in range(3)]
@@ -179,9 +231,12 @@ def test_progress_is_remembered_and_a_damaged_file_is_an_empty_one(said, folder)
     text = said("--progress", status=0)
     assert "  x   2  convolution, backward\n" in text and "  .   1  convolution, forward\n" in text
     assert "1 of 15 solved. Next: exercise 1" in text
-    for damaged in ("", "[]", '{"done": 3}', "\x00"):
+    endless = '{"done": [], "hints": {}, "attempts": {"01_convolution": 1e999}}'
+    for damaged in ("", "[]", '{"done": 3}', "\x00", endless, "[" * 100_000):
         progress.file().write_text(damaged)
         assert progress.read() == progress.Progress()
+    progress.file().write_text(f'{{"done": [], "attempts": {{}}, "hints": {{"{FIRST}": -5}}}}')
+    assert "Hint 1 of 3" in said(1, "--hint", status=0)
 
 
 def test_watching_checks_what_is_saved_and_goes_on(folder, capsys):

@@ -33,6 +33,12 @@ class Entry:
         """The learner's file."""
         return FOLDER / f"{self.name}.py"
 
+    def text(self) -> str:
+        """What stands in the learner's file. Editors on Windows add a byte order mark and end lines with two bytes,
+        and git may do the latter: none of it is an attempt. What is not UTF-8 becomes a replacement character.
+        """
+        return self.path.read_bytes().decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
+
     @property
     def answer(self) -> Path:
         """The file of the solution."""

@@ -45,9 +45,9 @@ def read() -> Progress:
         stored = json.loads(file().read_text(encoding="utf-8"))
         known = {
             "done": [str(name) for name in stored["done"]],
-            **{key: {str(n): int(c) for n, c in stored[key].items()} for key in ("attempts", "hints")},
+            **{key: {str(n): max(0, int(c)) for n, c in stored[key].items()} for key in ("attempts", "hints")},
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return Progress()
     return Progress(**known)
 

@@ -9,7 +9,7 @@ from checker.catalogue import Entry
 from checker.checking import Result
 
 WIDEST = 100
-PRINTED = 8  # lines of the learner's own prints that are shown
+PRINTED = 8  # lines of the learner's own prints that are shown, so many characters of each
 
 
 def command(entry: Entry | None = None, *options: str) -> str:
@@ -38,7 +38,12 @@ def wrapped(text: str, indent: str = "  ") -> str:
 
 def of_check(result: Result, done: set[str]) -> str:
     """The whole report of one check; `done` are the names of all solved exercises."""
-    return "\n".join(of_pass(result, done) if result.passed else of_failure(result)) + "\n"
+    return printable("\n".join(of_pass(result, done) if result.passed else of_failure(result)) + "\n")
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal takes for a command: a file may print and raise anything."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def of_failure(result: Result) -> list[str]:
@@ -68,8 +73,10 @@ def printed(result: Result) -> list[str]:
     lines = result.printed.splitlines()
     if not lines:
         return []
-    more = [f"  ... and {len(lines) - PRINTED} lines more"] if len(lines) > PRINTED else []
-    return ["", "  Your file printed:", *(f"  | {line}" for line in lines[:PRINTED]), *more]
+    left = len(lines) - PRINTED
+    more = [f"  ... and {left} line{'s' * (left > 1)} more"] if left > 0 else []
+    shown = [line if len(line) <= WIDEST else f"{line[:WIDEST]} ..." for line in lines[:PRINTED]]
+    return ["", "  Your file printed:", *(f"  | {line}" for line in shown), *more]
 
 
 def of_pass(result: Result, done: set[str]) -> list[str]:

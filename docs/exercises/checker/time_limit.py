@@ -25,9 +25,11 @@ def time_limit(path: Path, say, slow: bool = False):
         while not over.wait(0.05):
             busy = time.process_time() - cpu > CPU_SECONDS * factor
             if busy or time.monotonic() - wall > WALL_SECONDS * (factor if slow else 1):
-                say(sentence(line_of(path, sys._current_frames().get(main)), busy))
-                sys.__stdout__.flush()
-                os._exit(1)
+                try:
+                    say(sentence(line_of(path, sys._current_frames().get(main)), CPU_SECONDS * factor if busy else 0))
+                    sys.__stdout__.flush()
+                finally:  # whatever happens to the report: a loop does not go on
+                    os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
     try:
@@ -45,9 +47,13 @@ def line_of(path: Path, frame) -> int | None:
     return None
 
 
-def sentence(line: int | None, busy: bool) -> str:
-    """What the learner reads."""
+def sentence(line: int | None, computed: float) -> str:
+    """What the learner reads. computed: the seconds of computing after which it was stopped; 0 for a file that waits.
+
+    A loop that never ends and a right answer on large arrays look the same from here.
+    """
     where = f"at line {line}" if line else "in the check"
-    if busy:
-        return f"Your file did not come to an end; it was stopped {where}. Does a loop there ever stop?"
+    if computed:
+        return (f"Your file was not done after {computed:g} seconds of computing; it was stopped {where}. Does a loop "
+                "there ever stop? If it only takes long: with smaller arrays it does not.")  # fmt: skip
     return f"Your file waits for something {where}, and was stopped."

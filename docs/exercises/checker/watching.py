@@ -41,7 +41,15 @@ def first_unsolved() -> Entry | None:
 
 def saved_at() -> dict[str, int]:
     """{name: when the learner's file was saved}; 0 for one that is not there."""
-    return {e.name: e.path.stat().st_mtime_ns if e.path.exists() else 0 for e in catalogue.entries()}
+    return {entry.name: saved(entry) for entry in catalogue.entries()}
+
+
+def saved(entry: Entry) -> int:
+    """When one file was saved. An editor may take it away for a moment, between any two questions to the disk."""
+    try:
+        return entry.path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def in_own_process(entry: Entry) -> None:
