@@ -192,6 +192,8 @@ def main(args: list[str] | None = None) -> int:
     answers = [question(facts) for question in QUESTIONS]
     width = max(len(answer.what) for answer in answers)
     lines = [f"  {answer.state:4}  {answer.what:{width}}  {answer.sentence}" for answer in answers]
+    if hasattr(sys.stdout, "reconfigure"):  # a folder's letters that the terminal does not know
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         print("\n".join([*lines, "", verdict(answers)]), flush=True)
     except OSError as error:  # closed, as by `| head -1`, or on a full disk

@@ -132,7 +132,7 @@ def data_found() -> dict:
     try:
         folder = find_cifar10("")
         return {"folder": str(folder or ""), "origin": read_cifar10(folder).origin if folder else ""}
-    except DataError as error:
+    except (DataError, OSError) as error:
         return {"problem": str(error)}
 
 

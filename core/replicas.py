@@ -73,7 +73,7 @@ def rank() -> int:
 
 def whole(shape) -> tf.Tensor | list:
     """The shape of the whole batch's tensor, from that of this replica's rows."""
-    return shape if count() == 1 else tf.concat([[shape[0] * count()], shape[1:]], axis=0)
+    return shape if count() == 1 else tf.concat([[shape[0] * count()], tf.cast(shape[1:], tf.int32)], axis=0)
 
 
 def my_rows(batch: tf.Tensor) -> tf.Tensor:

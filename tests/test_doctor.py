@@ -1,6 +1,7 @@
 """core/doctor.py: what it says of machines that are made up here, of this one, and of one without any package."""
 
 import ast
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -129,6 +130,13 @@ def test_answers_that_cannot_be_written_are_one_line():
     assert (done.returncode, done.stderr) == (1, "doctor.py: standard output: No space left on device\n")
 
 
+def test_letters_that_the_output_does_not_know_are_escaped(tmp_path):
+    given = {"PYTHONIOENCODING": "cp1252", "CIFAR10_DIR": str(tmp_path / "\u0434")}
+    command = [sys.executable, PROJECT / "core" / "doctor.py"]
+    done = subprocess.run(command, env=os.environ | given, capture_output=True, text=True)
+    assert done.stderr == "" and "\\u0434: no such folder" in done.stdout
+
+
 def test_a_python_without_packages_says_what_to_do(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     (python,) = (*(tmp_path / "bare").glob("bin/python3"), *(tmp_path / "bare").glob("Scripts/python.exe"))
@@ -153,6 +161,9 @@ def test_what_this_machine_has(monkeypatch, tmp_path):
     monkeypatch.setenv("CIFAR10_DIR", "")
     monkeypatch.setattr(cifar10, "PROJECT", tmp_path)
     assert machine.data_found() == {"folder": "", "origin": ""}
+    refused = PermissionError(13, "Permission denied", "here")
+    monkeypatch.setattr(cifar10, "find_cifar10", lambda named: (_ for _ in ()).throw(refused))
+    assert "Permission denied" in machine.data_found()["problem"]
     monkeypatch.setattr(cifar10, "find_cifar10", lambda named: tmp_path)
     monkeypatch.setattr(cifar10, "read_cifar10", lambda folder: SimpleNamespace(origin=f"read from {folder}"))
     assert machine.data_found() == {"folder": str(tmp_path), "origin": f"read from {tmp_path}"}

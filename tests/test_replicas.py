@@ -20,6 +20,7 @@ TWO = ("--devices", 2, "--micro-batches", 2)
 CASES = {
     "debug": (),  # dropout, batch norm
     "classic": ("--network", "classic", "--batch-size", 40),
+    "random flip": ("--flip", "random", "--crop", 2),  # what the loop advises against overfitting
     "minute": ("--network", "speed64", "--optimizer", "muon", "--batch-size", 40, "--flip", "alternating", "--crop", 2),
 }
 

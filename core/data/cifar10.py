@@ -6,6 +6,7 @@ TensorFlow, no pickle, nothing in a file can run.
 
 import hashlib
 import os
+import shutil
 import socket
 import tarfile
 from pathlib import Path
@@ -33,15 +34,18 @@ ARCHIVE_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1
 
 def find_cifar10(data_dir: str) -> Path | None:
     """The folder that holds the binary files, or None. A folder that was named must exist."""
-    named = {"--data-dir": data_dir, "$CIFAR10_DIR": os.environ.get("CIFAR10_DIR", "")}
+    named = {"--data-dir": data_dir} if data_dir else {"$CIFAR10_DIR": os.environ.get("CIFAR10_DIR", "")}
     for source, folder in named.items():
         if folder and not Path(folder).is_dir():
             raise DataError(f"{source} {folder}: no such folder; name the one that holds {FOLDER}/")
     parents = [Path(data_dir)] if data_dir else [*map(Path, filter(None, named.values())), PROJECT / "data"]
     for parent in parents:
         for folder in (parent / FOLDER, parent):
-            if any((folder / file).exists() for file in (*TRAIN_FILES, TEST_FILE)):
-                return folder
+            try:
+                if any((folder / file).exists() for file in (*TRAIN_FILES, TEST_FILE)):
+                    return folder
+            except OSError as error:
+                raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from None
     return None
 
 
@@ -80,13 +84,11 @@ def origin_of(folder: Path, fingerprint: str) -> str:
 
 def read_records(path: Path, fingerprint) -> np.ndarray:
     """One file as [10000,3073] uint8, its bytes added to `fingerprint`."""
-    advice = "delete it and load the data again, or name another folder with --data-dir"
+    advice = "delete its folder and load the data again, or name another one with --data-dir"
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(
-            f"{path}: this file is missing, the others are there; restore it, or name another folder with --data-dir"
-        ) from None
+        raise DataError(f"{path}: this file is missing and others are there; {advice}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
     expected = RECORDS * RECORD_BYTES
@@ -122,12 +124,14 @@ def download_cifar10(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):  # get_file would quietly use a folder that everybody can guess
             raise PermissionError(13, "this folder is read-only")
+        there = (folder / ARCHIVE).exists()  # somebody put it there and keeps it
         archive = fetch(ARCHIVE_URL, folder)
         try:
             unpack(archive, folder / FOLDER)
             (folder / FOLDER / VERIFIED).write_text(read_cifar10(folder / FOLDER).fingerprint + "\n")
         finally:
-            archive.unlink()
+            if not there:
+                archive.unlink()
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(
@@ -165,16 +169,24 @@ def fetch(url: str, folder: Path) -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Write the six data files of the archive into `folder`. Raises DataError when one is not in it."""
+    """Write the six data files of the archive into `folder`: all of them, or none if the disk is full or it is stopped.
+
+    Raises DataError when one is not in it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
     try:
         with tarfile.open(archive) as tar:
             for file in (*TRAIN_FILES, TEST_FILE):
                 member = tar.extractfile(f"{FOLDER}/{file}")
                 if member is None:
                     raise KeyError(file)
-                partial = folder / f"{file}.partial"
-                partial.write_bytes(member.read(RECORDS * RECORD_BYTES + 1))
-                partial.replace(folder / file)
+                (partial / file).write_bytes(member.read(RECORDS * RECORD_BYTES + 1))
+        for file in (*TRAIN_FILES, TEST_FILE):
+            (partial / file).replace(folder / file)
     except (KeyError, EOFError, tarfile.TarError) as error:
         raise DataError(f"{archive}: not the CIFAR-10 archive ({error}); delete it and try again") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -72,7 +72,9 @@ def save(run: Path, step: int, tensors: dict[str, np.ndarray], keep: int, decisi
 
 def newest_first(run: Path, not_after: int | None = None) -> list[Path]:
     """The checkpoint folders of a run (of a step <= not_after), by their step."""
-    named = [path for path in (Path(run) / FOLDER).glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name)]
+    parent = Path(run) / FOLDER
+    names = os.listdir(parent) if parent.exists() else []  # a folder that may not be read is no empty one
+    named = [parent / name for name in names if re.fullmatch(r"step-\d{8,}", name)]
     wanted = [path for path in named if not_after is None or step_of(path) <= not_after]
     return sorted(wanted, key=step_of, reverse=True)
 

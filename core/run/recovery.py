@@ -2,6 +2,7 @@
 
 import shlex
 
+import numpy as np
 import tensorflow as tf
 
 from core.measure import probes
@@ -42,6 +43,22 @@ def check_none_was_written(training, folder) -> None:
         )
 
 
+def check_finite(folder, step: int, tensors: dict) -> None:
+    """Raise RunError if a number of the state after this step is not finite: loss and gradient were those before it."""
+    for name, tensor in tensors.items():
+        if np.issubdtype(tensor.dtype, np.floating) and not np.isfinite(tensor).all():
+            raise run_folder.RunError(
+                f"the update of step {step:,} left '{name}' not finite; {last_good(folder)}; try a third of the "
+                "--learning-rate or a longer --warmup"
+            )
+
+
+def last_good(folder) -> str:
+    """Which checkpoint was saved last, in words."""
+    saved = [path.name for path in checkpoints.newest_first(folder)]
+    return f"the last good checkpoint is {saved[0]}" if saved else "no checkpoint was written yet"
+
+
 def rewind(training, folder, step: int) -> None:
     """Assign the state after exactly `step` steps: a checkpoint, then the steps after it once more."""
     for repeated in range(restore_newest(training, folder, not_after=step) + 1, step + 1):
@@ -74,9 +91,8 @@ def why_not_finite(training, folder, step: int) -> str:
     repeated, _ = training.step(tf.constant(step))
     lost_by_machine = all(probes.all_finite(repeated[number]) for number in ("loss", "gradient_norm"))
     rate = logs.read(folder, logs.STEPS)["learning_rate"][-1]
-    saved = [path.name for path in checkpoints.newest_first(folder)]
     begin = f"the numbers stop being finite at step {step:,} (learning rate {rate:.3g})"
-    kept = f"the last good checkpoint is {saved[0]}" if saved else "no checkpoint was written yet"
+    kept = last_good(folder)
     if lost_by_machine:
         return (
             f"{begin}: repeated, the same step is finite, so the machine lost them (memory, processor, library); "

@@ -105,7 +105,7 @@ def find(name: str | None, runs_dir: Path = Path("runs")) -> Path:
         if latest.is_file():
             latest = runs_dir / latest.read_text(errors="replace").strip()
         elif latest.is_symlink():  # one link is followed: the run itself may be another
-            latest = runs_dir / latest.readlink().name
+            latest = runs_dir / latest.readlink()
         if not (latest / CONFIG).is_file():
             raise RunError(no_latest(runs_dir, latest))
         return latest
@@ -272,12 +272,12 @@ def check_may_continue(folder: Path, settings: Settings, epochs: int) -> None:
         raise RunError(f"--epochs {epochs}: {folder} was started with --steps {settings.steps} and ends there")
     if epochs < settings.epochs:
         raise RunError(
-            f"--epochs {epochs}: {folder} was started with {settings.epochs}; to end earlier, leave it out and "
+            f"--epochs {epochs}: {folder} has {settings.epochs}; to end earlier, leave it out and "
             "stop with Ctrl-C or --stop-at"
         )
     if not epochs_may_follow(dataclasses.asdict(settings)):
         raise RunError(
-            f"--epochs {epochs}: {folder} was started with {settings.epochs}, and its learning rates end there; only a "
+            f"--epochs {epochs}: {folder} has {settings.epochs}, and its learning rates end there; only a "
             "run of whole epochs with --warmup 0 --final-rate 1 --weight-average 0 can be continued to more of them; "
             "start another --run"
         )

@@ -66,6 +66,7 @@ class Session:
         """Write a checkpoint, if one is due."""
         if self.save_due(step):
             tensors = {name: variable.numpy() for name, variable in self.training.state.items()}
+            recovery.check_finite(self.folder, step, tensors)
             keep = self.training.settings.keep_checkpoints
             checkpoints.save(self.folder, step, tensors, keep, self.decisive)
             self.restart_timers()

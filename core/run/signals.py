@@ -33,8 +33,8 @@ class StopRequest:
         self.signal = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
 
 
-def exit_quietly_on_interrupt(script: str, what: str = "stopped before the first step; nothing was written") -> None:
-    """Until another handler takes over, Ctrl-C ends the process with one line: nothing has been written yet."""
+def exit_quietly_on_interrupt(script: str, what: str = "stopped before the first step") -> None:
+    """Until another handler takes over, Ctrl-C ends the process with one line: no step has been taken yet."""
 
     terminal = os.dup(2)  # standard error is hidden while TensorFlow is imported
 

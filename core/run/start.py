@@ -77,7 +77,8 @@ def resolved(settings, pdb: bool):
 def check_stop_at(stop_at: int, start: int, total_steps: int) -> None:
     """Raise RunError unless --stop-at, if it is given, names a step that will be taken."""
     if stop_at and not start < stop_at <= total_steps:
-        raise RunError(f"--stop-at {stop_at}: the run is at step {start} of {total_steps}; name a step after that")
+        left = f"expected {start + 1} to {total_steps}" if start < total_steps else "the run is complete"
+        raise RunError(f"--stop-at {stop_at}: {left}, at step {start} of {total_steps}")
 
 
 def resume(training, diagnostics, folder, device_name: str, stop_at: int = 0) -> int:

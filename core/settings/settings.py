@@ -142,7 +142,7 @@ class Settings:
         "speed", PRECISIONS,
     )  # fmt: skip
     threads: int = setting(
-        0, "processor threads; 0: all. Another number changes the last bits", "speed", interval="[0, 1024]"
+        0, "processor threads; 0: all. Another number changes the last bits", "speed", interval="[0, 256]"
     )
     micro_batches: int = setting(
         0, "parts of a batch that pass the convolutions side by side; batch norm normalizes each by itself. 0: chosen "
@@ -197,8 +197,9 @@ class Settings:
             self.micro_batches % self.devices or not (self.micro_batches or self.network in WITHOUT_BATCH_NORM)
         ):
             found.append(
-                f"--devices {self.devices}: expected a number that divides --micro-batches {self.micro_batches or 1}, "
-                "because batch norm normalizes each micro-batch by itself"
+                f"--devices {self.devices}: expected a number that divides --micro-batches {self.micro_batches or 1}; "
+                f"with --micro-batches {self.devices} batch norm, if there is one, normalizes each device's images by "
+                "themselves"
             )
         if self.diagnostics == "off" and self.diagnostics_budget:
             found.append(

@@ -197,6 +197,21 @@ def test_a_named_folder_that_is_none_is_an_error(folders, name):
         loading.load("auto", str(folders / name))
 
 
+def test_a_folder_that_may_not_be_searched_is_one_line(folders, monkeypatch):
+    """pathlib raises for a folder without the right to enter it."""
+    refused = PermissionError(13, "Permission denied")
+    monkeypatch.setattr(Path, "exists", lambda path: (_ for _ in ()).throw(refused))
+    with pytest.raises(DataError, match=r"cifar-10-batches-bin: cannot be read \(Permission denied\); check its perm"):
+        cifar10.find_cifar10(str(folders / "named"))
+
+
+def test_a_wrong_environment_does_not_count_where_a_folder_is_named(folders, monkeypatch):
+    monkeypatch.setenv("CIFAR10_DIR", str(folders / "nowhere"))
+    assert cifar10.find_cifar10(str(folders / "named")) == folders / "named" / cifar10.FOLDER
+    with pytest.raises(DataError, match=r"\$CIFAR10_DIR .*nowhere: no such folder"):
+        cifar10.find_cifar10("")
+
+
 # The download, from an archive on this disk.
 
 
@@ -230,6 +245,15 @@ def offer(tmp_path, monkeypatch):
     monkeypatch.delenv("CIFAR10_DIR", raising=False)
     monkeypatch.setattr(cifar10, "read_cifar10", lambda folder: SimpleNamespace(fingerprint="of these files"))
     return serve
+
+
+def test_an_archive_that_was_there_stays(offer, tmp_path):
+    """Somebody put it there; one that was fetched is removed."""
+    target = offer(GOOD)
+    target.mkdir()
+    (target / cifar10.ARCHIVE).write_bytes((tmp_path / "served.tar.gz").read_bytes())
+    cifar10.download_cifar10(target)
+    assert (target / cifar10.ARCHIVE).exists() and (target / cifar10.FOLDER).is_dir()
 
 
 def test_a_download_leaves_the_six_files_and_their_fingerprint(offer, capsys):
@@ -301,6 +325,26 @@ def test_of_each_file_no_more_is_unpacked_than_shows_that_it_is_too_long(tmp_pat
     cifar10.unpack(archive_of(members, tmp_path / "archive.tar.gz"), tmp_path / "new" / "folder")
     unpacked = [(tmp_path / "new" / "folder" / file).stat().st_size for file in ALL_FILES]
     assert unpacked == [9, 10, 11, 11, 11, 0]
+
+
+def test_an_archive_is_unpacked_whole_or_not_at_all(tmp_path, monkeypatch):
+    """A full disk in the middle: four files without the others would be called damaged ever after."""
+    members = [member(f"{cifar10.FOLDER}/{file}", b"content") for file in ALL_FILES]
+    archive, folder = archive_of(members, tmp_path / "archive.tar.gz"), tmp_path / "folder"
+    write = Path.write_bytes
+
+    def full(path, content):
+        if path.name == ALL_FILES[3]:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        cifar10.unpack(archive, folder)
+    assert list(folder.iterdir()) == []
+    monkeypatch.setattr(Path, "write_bytes", write)
+    cifar10.unpack(archive, folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(ALL_FILES)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive at all", "half"])

@@ -246,6 +246,14 @@ def test_another_architecture_names_the_first_tensor_and_changes_nothing(tmp_pat
     assert all(not np.any(variable.numpy()) for variable in variables.values())
 
 
+def test_checkpoints_that_may_not_be_listed_are_not_none(tmp_path, monkeypatch):
+    """A run would begin again, over its rows."""
+    saved(tmp_path, 1)
+    monkeypatch.setattr(checkpoints.os, "listdir", lambda path: (_ for _ in ()).throw(PermissionError(13, "no", path)))
+    with pytest.raises(PermissionError):
+        checkpoints.newest_first(tmp_path)
+
+
 def test_a_run_folder_that_is_gone_is_not_made_again(tmp_path):
     """Somebody has removed or renamed it: checkpoints without a config.json would be of no use."""
     with pytest.raises(FileNotFoundError) as raised:

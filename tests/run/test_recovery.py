@@ -107,6 +107,27 @@ def test_the_line_about_a_number_that_is_not_finite(tmp_path, monkeypatch, loss,
     assert taken == [("state after", 1233), ("searched", 1234), ("repeated", 1234)]
 
 
+def test_a_state_that_is_not_finite_is_not_saved(tmp_path):
+    """The update of a step whose loss and gradient were finite: also of the last one, after which none would tell."""
+
+    def prepare(*given):
+        training = train_loop.prepare(*given)
+        step_function, kernel = training.step, training.network.parameters[0]
+
+        def step(number):
+            metrics = step_function(number)
+            if int(number) == 3:
+                kernel.assign(kernel / 0)
+            return metrics
+
+        training.step = step
+        return training
+
+    with pytest.raises(run_folder.RunError, match=r"^the update of step 3 left 'conv1/kernel' not finite; the last"):
+        train_here(tmp_path, "lost", "--steps", 3, "--checkpoint-every", 1, prepare=prepare)
+    assert [path.name for path in checkpoints.newest_first(tmp_path / "lost")] == ["step-00000002", "step-00000001"]
+
+
 def test_a_run_is_not_continued_on_other_data(straight):
     recovery.check_same_data(straight, tenth_of_shapes10())
     other = dataclasses.replace(tenth_of_shapes10(), fingerprint="another")

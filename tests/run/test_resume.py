@@ -136,12 +136,12 @@ def test_a_run_whose_checkpoints_are_gone_does_not_start_again(tmp_path, options
 
 @pytest.mark.parametrize("stop_at", [4, 5, 13])
 def test_a_stop_at_a_step_that_is_not_taken_any_more_is_told(tmp_path, stop_at):
-    with pytest.raises(run_folder.RunError, match="--stop-at 99: the run is at step 0 of 12; name a step after that"):
+    with pytest.raises(run_folder.RunError, match="--stop-at 99: expected 1 to 12, at step 0 of 12"):
         train_here(tmp_path, "early", "--steps", 12, "--stop-at", 99)
     assert not (tmp_path / "early").exists()
     train_here(tmp_path, "early", "--steps", 12, "--stop-at", 5)
     before = (tmp_path / "early" / logs.STEPS).read_bytes()
-    with pytest.raises(run_folder.RunError, match=f"--stop-at {stop_at}: the run is at step 5 of 12; name a step"):
+    with pytest.raises(run_folder.RunError, match=f"--stop-at {stop_at}: expected 6 to 12, at step 5 of 12"):
         train_here(tmp_path, "early", "--resume", "--stop-at", stop_at)
     assert (tmp_path / "early" / logs.STEPS).read_bytes() == before
 

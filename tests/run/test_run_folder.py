@@ -222,6 +222,9 @@ def test_a_run_that_is_a_link_has_its_own_name(tmp_path):
     for name in (None, "latest", "one"):
         assert run_folder.find(name, tmp_path / "runs") == tmp_path / "runs" / "one"
     (tmp_path / "runs" / "latest").unlink()
+    (tmp_path / "runs" / "latest").symlink_to(tmp_path / "elsewhere" / "other")  # by hand
+    assert run_folder.find(None, tmp_path / "runs") == tmp_path / "elsewhere" / "other"
+    (tmp_path / "runs" / "latest").unlink()
     (tmp_path / "runs" / "latest").write_text("one")  # as where there are no links
     assert run_folder.find(None, tmp_path / "runs") == tmp_path / "runs" / "one"
 
@@ -302,7 +305,7 @@ def test_what_config_json_says_of_a_new_run(tmp_path, monkeypatch):
     ("changes", "epochs", "sentence"),
     [
         ({"warmup": 0.0, "final_rate": 1.0, "steps": 0, "epochs": 3}, 5, None),
-        ({"warmup": 0.0, "final_rate": 1.0, "steps": 0, "epochs": 3}, 2, "was started with 3; to end earlier,"),
+        ({"warmup": 0.0, "final_rate": 1.0, "steps": 0, "epochs": 3}, 2, "one has 3; to end earlier,"),
         ({"warmup": 0.1, "final_rate": 1.0, "steps": 0, "epochs": 3}, 5, "with --warmup 0 --final-rate 1"),
         ({"warmup": 0.0, "final_rate": 0.0, "steps": 0, "epochs": 3}, 5, "with --warmup 0 --final-rate 1"),
         ({"warmup": 0.0, "final_rate": 1.0, "steps": 9, "epochs": 3}, 5, "was started with --steps 9 and ends there"),

@@ -59,4 +59,4 @@ def test_ctrl_c_before_the_first_step_is_one_line(while_importing):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr.strip() == "train_loop.py: stopped before the first step; nothing was written"
+    assert done.stderr.strip() == "train_loop.py: stopped before the first step"

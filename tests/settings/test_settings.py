@@ -48,13 +48,13 @@ CONTRADICTIONS = [
     ({"devices": 3}, "--devices 3: expected a number that divides --batch-size 100"),
     (
         {"devices": 2, "micro_batches": 3},
-        "--devices 2: expected a number that divides --micro-batches 3, because batch norm normalizes each "
-        "micro-batch by itself",
+        "--devices 2: expected a number that divides --micro-batches 3; with --micro-batches 2 batch "
+        "norm, if there is one, normalizes each device's images by themselves",
     ),
     (
         {"devices": 2, "network": "modern"},
-        "--devices 2: expected a number that divides --micro-batches 1, because batch norm normalizes each "
-        "micro-batch by itself",
+        "--devices 2: expected a number that divides --micro-batches 1; with --micro-batches 2 batch "
+        "norm, if there is one, normalizes each device's images by themselves",
     ),
     (
         {"diagnostics": "off", "diagnostics_budget": 5.0},
