@@ -26,7 +26,8 @@ from analysis.support import common, statistics, style
 from analysis.support.comparison_figure import IMAGES, PANELS, draw, draw_images, seconds_at_evaluations
 from analysis.support.run import Run, runs_of
 from core.run.errors import RunError
-from core.run.run_folder import CONFIG, find, resumed_settings
+from core.run.resumed_settings import resumed_settings
+from core.run.run_folder import CONFIG, find
 from core.settings.command_line import Parser, parse
 from core.settings.settings import Settings
 

@@ -52,6 +52,7 @@ from core.data import load
 from core.measure import probes
 from core.run import checkpoints, logs, recovery, run_folder
 from core.run.errors import RunError
+from core.run.resumed_settings import resumed_settings
 from core.settings import command_line
 from train_loop import tf
 
@@ -78,7 +79,7 @@ def main(args) -> None:
     folder = run_folder.find(args.run, args.runs_dir)
     config = run_folder.read_config(folder)
     moved = ["--data-dir", args.data_dir] if args.data_dir else []
-    settings = run_folder.resumed_settings(folder, command_line.parse(moved))
+    settings = resumed_settings(folder, command_line.parse(moved))
     logged = logged_row(folder, args.step)
     step = logged["step"]
 

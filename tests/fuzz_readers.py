@@ -23,6 +23,7 @@ import numpy as np
 
 from core.run import checkpoints, logs, run_folder
 from core.run.errors import LogError, RunError
+from core.run.resumed_settings import resumed_settings
 from core.settings import command_line
 
 ODD = (
@@ -106,7 +107,7 @@ class Readers:
     def read_config(self, chance: random.Random) -> bytes:
         """config.json, and the settings in it."""
         content = self.damage(self.folder / run_folder.CONFIG, chance)
-        expect(RunError, run_folder.resumed_settings, self.folder, command_line.parse([]))
+        expect(RunError, resumed_settings, self.folder, command_line.parse([]))
         return content
 
     def read_manifest(self, chance: random.Random) -> bytes:

@@ -169,7 +169,7 @@ def fetch(url: str, folder: Path) -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Write the six data files of the archive into `folder`: all of them, or none if the disk is full or it is stopped.
+    """Write the six data files of the archive into `folder`: all of them, or none if writing one fails.
 
     Raises DataError when one is not in it.
     """

@@ -13,7 +13,7 @@ from core.settings.settings import HOLDOUT_IMAGES
 def load(name: str = "auto", data_dir: str = "", holdout: bool = False, train_images: int = 0) -> DataSet:
     """The data set `name` (cifar10, shapes10 or auto), verified. Raises DataError.
 
-    cifar10 is looked for in data_dir if it is given, else in $CIFAR10_DIR, then in data/ of the project, else
+    cifar10 is searched for in data_dir if it is given, else in $CIFAR10_DIR, then in data/ of the project, else
     downloaded. auto is cifar10 if it can be had, else shapes10 with a notice; a cifar10 that is
     there but damaged is an error, because somebody meant it to be used. train_images: only so many
     of the training images, the first ones; 0 for all. The order of both data sets is random.

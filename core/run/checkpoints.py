@@ -38,13 +38,13 @@ class Checkpoint:
     tensors: dict[str, np.ndarray]  # {"conv1/kernel": ..., "velocity/conv1/kernel": ...}, in network order
     path: Path
     damaged: tuple[str, ...] = ()  # a sentence about each newer one that had to be passed over
-    run: dict[str, object] = field(default_factory=dict)  # run_folder.decisive() when it was written; empty: unknown
+    run: dict[str, object] = field(default_factory=dict)  # run_folder.identity() when it was written; empty: unknown
 
 
-def save(run: Path, step: int, tensors: dict[str, np.ndarray], keep: int, decisive: dict | None = None) -> Path:
+def save(run: Path, step: int, tensors: dict[str, np.ndarray], keep: int, identity: dict | None = None) -> Path:
     """Write the checkpoint of `step`, then delete all but the `keep` newest. On OSError the old ones stay.
 
-    decisive: what decides the numbers of this run (run_folder.decisive), by which it is recognized.
+    identity: what makes the run this one and no other (run_folder.identity).
     """
     parent = run / FOLDER
     parent.mkdir(exist_ok=True)  # not the run's folder: somebody has removed or renamed it
@@ -56,7 +56,7 @@ def save(run: Path, step: int, tensors: dict[str, np.ndarray], keep: int, decisi
         np.savez(file, **tensors)
         flush_to_disk(file)
     manifest = {"step": step, "bytes": (partial / TENSORS).stat().st_size, "sha256": sha256(partial / TENSORS)}
-    manifest["run"] = decisive or {}
+    manifest["run"] = identity or {}
     with open(partial / MANIFEST, "w") as file:
         json.dump(manifest, file, indent=2)
         flush_to_disk(file)
@@ -111,7 +111,7 @@ def read(path: Path) -> Checkpoint:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         step, size, digest = int(manifest["step"]), int(manifest["bytes"]), manifest["sha256"]
-        decisive = dict(manifest.get("run", {}))  # none in that of an older version
+        identity = dict(manifest.get("run", {}))  # none in that of an older version
     except Exception as error:
         raise CheckpointError(unreadable(path / MANIFEST, error)) from None
     if step != step_of(path):
@@ -120,7 +120,7 @@ def read(path: Path) -> Checkpoint:
         if (path / TENSORS).stat().st_size != size or sha256(path / TENSORS) != digest:
             raise CheckpointError(f"{path / TENSORS}: its bytes are not the ones that were saved")
         with np.load(path / TENSORS, allow_pickle=False) as archive:
-            return Checkpoint(step, {name: archive[name] for name in archive.files}, path, run=decisive)
+            return Checkpoint(step, {name: archive[name] for name in archive.files}, path, run=identity)
     except CheckpointError:
         raise
     except Exception as error:  # zipfile, zlib, lzma and NumPy's parser of headers fail in a dozen ways
@@ -135,7 +135,7 @@ def unreadable(path: Path, error: Exception) -> str:
 
 def check_same_run(folder: Path, checkpoint: Checkpoint) -> None:
     """Raise CheckpointError if config.json was changed since the checkpoint was written, or if it is another run's."""
-    for name, now in run_folder.decisive(run_folder.read_config(folder)).items():
+    for name, now in run_folder.identity(run_folder.read_config(folder)).items():
         then = checkpoint.run.get(name, now)  # an older version did not write it
         if then != now:
             values = "" if name in run_folder.DIGESTS else f" (then {shown(then)}, now {shown(now)})"

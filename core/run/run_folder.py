@@ -13,25 +13,24 @@ import hashlib
 import itertools
 import json
 import os
-import shlex
 import time
 from pathlib import Path
 
 from core.run import old_names, schema
 from core.run.errors import RunError
-from core.settings.settings import WITHOUT_BATCH_NORM, Settings, shown
+from core.settings.settings import Settings
 
 CONFIG = "config.json"
 LATEST = "latest"
 LOCK = ".lock"
 # On a resume; everything else would make it another run.
 MAY_CHANGE = ("data_dir", "keep_checkpoints", "epochs", "device", "devices", "threads")
-# Parts of config.json that decisive() reduces to their SHA-256: {its name for it: the field}.
+# Parts of config.json that identity() reduces to their SHA-256: {its name for it: the field}.
 DIGESTS = {"architecture": "architecture", "chosen_kernels": "kernels", "intervals": "diagnostics"}
 
 
 def check_free(runs_dir: Path, name: str) -> None:
-    """Raise RunError if a run of this name is there: no run is overwritten. Or if a folder is called latest.
+    """Raise RunError if a run of this name is there, which would be overwritten, or if `latest` is not a link.
 
     A folder without config.json and without rows belongs to a run that was killed before it began; it is free.
     """
@@ -57,18 +56,17 @@ def create(runs_dir: Path, name: str, given: bool = True) -> Path:
     folder = runs_dir / name
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
+        if given:
+            check_free(runs_dir, name)
+            folder.mkdir(exist_ok=True)
+            return folder
         for number in itertools.count(2):
-            try:
+            with contextlib.suppress(FileExistsError):
                 folder.mkdir()
-                break
-            except FileExistsError:
-                if given:
-                    check_free(runs_dir, name)
-                    break
-                folder = runs_dir / f"{name}-{number}"
+                return folder
+            folder = runs_dir / f"{name}-{number}"
     except OSError as error:
         raise RunError(f"--runs-dir {runs_dir}: cannot make {folder} ({error.strerror}); name another place") from None
-    return folder
 
 
 def name_for(given: str, recipe: str, data) -> str:
@@ -181,8 +179,8 @@ def describe(folder: Path, settings: Settings, data, network, statistics: dict) 
     }
 
 
-def decisive(config: dict) -> dict[str, object]:
-    """What decides the numbers of a run: {name: value}, of the parts in DIGESTS the SHA-256.
+def identity(config: dict) -> dict[str, object]:
+    """What makes a run this one and no other: {name: value}, of the parts in DIGESTS their SHA-256.
 
     config: the content of config.json. The settings that may change on a resume are left out.
     """
@@ -228,59 +226,6 @@ def _lock(file) -> None:
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def resumed_settings(folder: Path, invocation) -> Settings:
-    """The settings that a run was started with. Raises RunError when the command line contradicts them."""
-    stored = read_config(folder)["settings"]
-    fields = {field.name for field in dataclasses.fields(Settings)}
-    if set(stored) != fields:
-        odd = sorted(set(stored) ^ fields)[0]
-        raise RunError(
-            f"{folder / CONFIG}: its settings are of another version of this project (see '{shown(odd)}'); train again"
-        )
-    settings = Settings(**stored)
-    if problems := settings.problems():
-        raise RunError(f"{folder / CONFIG}: {problems[0]}; was it edited?")
-    if invocation.pdb and not settings.eager:
-        raise RunError(
-            f"--pdb: {folder} takes its steps as a graph, and taken line by line they have other last bits; stop in "
-            f"one of them with `python analysis/replay.py {shlex.quote(str(folder))} --step N --pdb`"
-        )
-    changed = {name: getattr(invocation.settings, name) for name in invocation.given}
-    for name, value in changed.items():
-        if value in ("auto", 0) and name in ("data", "precision", "micro_batches", "kernels"):
-            continue  # the run continues with what was chosen when it began
-        if name == "epochs" and value != settings.epochs:
-            check_may_continue(folder, settings, value)
-        elif name not in MAY_CHANGE and value != getattr(settings, name):
-            raise RunError(
-                f"--{name.replace('_', '-')} {value}: {folder} was started with {getattr(settings, name)}, and a run "
-                "keeps its settings; resume without this option, or start another --run"
-            )
-    settings = dataclasses.replace(settings, **{name: value for name, value in changed.items() if name in MAY_CHANGE})
-    if settings.network in WITHOUT_BATCH_NORM and settings.micro_batches % settings.devices:
-        settings = dataclasses.replace(settings, micro_batches=settings.devices)  # another order of additions
-    if problems := settings.problems():
-        raise RunError(f"{folder} cannot be resumed so: {problems[0]}")
-    return settings
-
-
-def check_may_continue(folder: Path, settings: Settings, epochs: int) -> None:
-    """Raise RunError unless the run can be continued to this many epochs with the same bits up to where it is."""
-    if settings.steps:
-        raise RunError(f"--epochs {epochs}: {folder} was started with --steps {settings.steps} and ends there")
-    if epochs < settings.epochs:
-        raise RunError(
-            f"--epochs {epochs}: {folder} has {settings.epochs}; to end earlier, leave it out and "
-            "stop with Ctrl-C or --stop-at"
-        )
-    if not epochs_may_follow(dataclasses.asdict(settings)):
-        raise RunError(
-            f"--epochs {epochs}: {folder} has {settings.epochs}, and its learning rates end there; only a "
-            "run of whole epochs with --warmup 0 --final-rate 1 --weight-average 0 can be continued to more of them; "
-            "start another --run"
-        )
 
 
 def epochs_may_follow(settings: dict) -> bool:

@@ -19,7 +19,7 @@ class Session:
     def __init__(self, training, folder, diagnostics, stop, start: int, stop_at: int = 0):
         self.training, self.folder, self.diagnostics = training, folder, diagnostics
         self.stop, self.start, self.stop_at = stop, start, stop_at
-        self.decisive = run_folder.decisive(run_folder.read_config(folder))
+        self.identity = run_folder.identity(run_folder.read_config(folder))
         self.began, self.step, self.stopping = time.perf_counter(), start, None
         self.evaluation_times = []  # seconds
         self.board = Board(folder, training, fresh=start == 0) if training.settings.tensorboard else None
@@ -68,7 +68,7 @@ class Session:
             tensors = {name: variable.numpy() for name, variable in self.training.state.items()}
             recovery.check_finite(self.folder, step, tensors)
             keep = self.training.settings.keep_checkpoints
-            checkpoints.save(self.folder, step, tensors, keep, self.decisive)
+            checkpoints.save(self.folder, step, tensors, keep, self.identity)
             self.restart_timers()
 
     def evaluation_due(self, step: int) -> bool:

@@ -12,6 +12,7 @@ from core.data.loading import load
 from core.measure.diagnostics import Diagnostics, chosen_intervals, due
 from core.run import logs, recovery, resumed_logs, run_folder, terminal, workers
 from core.run.errors import RunError
+from core.run.resumed_settings import resumed_settings
 from core.run.session import Session, is_evaluated
 from core.run.signals import StopRequest
 from core.settings.settings import shown
@@ -29,7 +30,7 @@ def start_session(invocation, prepare, compiled):
         settings, folder = invocation.settings, None
         if invocation.resume:
             folder = run_folder.find(invocation.run or None, invocation.runs_dir)
-            settings = run_folder.resumed_settings(folder, invocation)
+            settings = resumed_settings(folder, invocation)
         else:
             run_folder.check_free(invocation.runs_dir, invocation.run)
         settings, device, device_name, reason = resolved(settings, invocation.pdb)
@@ -105,7 +106,7 @@ def resume(training, diagnostics, folder, device_name: str, stop_at: int = 0) ->
 
 
 def kind_of(device_name: str) -> str:
-    """What decides the bits of a device's name: which GPU, or that it is the processor, which has a name of its own."""
+    """The name of a GPU, or "CPU" for any processor: which one it is, and its parts, are compared by themselves."""
     first = device_name.rpartition("the first on ")[2]
     return "CPU" if "the CPU" in first else first
 

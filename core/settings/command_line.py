@@ -123,7 +123,7 @@ def parse(arguments: list[str] | None = None) -> Invocation:
         if given.get("eager") is False:
             problems.append("--pdb and --no-eager: the debugger needs the step uncompiled; drop one of them")
         settings = dataclasses.replace(settings, eager=True)
-    # What a run that is resumed does with an option, its own settings decide (core/run/run_folder.py).
+    # What a run that is resumed does with an option, its own settings decide (core/run/resumed_settings.py).
     problems += settings.outside() if args.resume else without_effect(settings, given) + settings.problems()
 
     if args.run and not args.resume and (problem := run_name_problem(args.run)):

@@ -8,6 +8,7 @@ from runner import run
 from analysis import curvature
 from analysis.support import style
 from analysis.support.run import NotMeasured
+from core.measure import probes
 
 STEPS = np.array([1, 2, 5, 10, 20, 50, 100])
 
@@ -85,6 +86,10 @@ def test_the_noise_scale_is_a_ratio_of_means(tmp_path, noise, meaning):
     signal = np.array([0.3, -0.1, 0.2, 0.3, -0.1, 0.2, 0.6])  # mean 0.2
     text = conclusion(tmp_path, curvature.draw_noise, noise_g2=signal, noise_s=noise)
     assert f"over all 7 measurements: {noise / 0.2:,.0f} images" in text and meaning in text
+
+
+def test_a_batch_has_as_many_parts_as_the_loop_divides_it_into():
+    assert curvature.NOISE_PARTS == probes.NOISE_PARTS
 
 
 def test_too_little_signal_is_not_drawn(tmp_path):

@@ -399,7 +399,7 @@ def test_a_row_is_repeated_to_the_last_digit_by_its_command(tmp_path):
 
 
 def test_a_worker_without_cifar10_says_so_and_answers(monkeypatch, capsys):
-    """What is printed while the data are looked for is not the worker's answer; no data is one line, no traceback."""
+    """What is printed while the data is searched for is not the worker's answer; no data is one line, no traceback."""
 
     def drawn(*args):
         print("CIFAR-10 is not on this machine; fetching it")

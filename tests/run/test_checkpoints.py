@@ -46,7 +46,7 @@ def test_what_is_read_is_what_was_saved(tmp_path):
 def test_a_checkpoint_is_the_two_files_of_the_docstring(tmp_path):
     """Nothing but NumPy is needed to open it, and any tool can check it."""
     folder = tmp_path / "checkpoints" / "step-00000400"
-    assert checkpoints.save(tmp_path, 400, TENSORS, keep=1, decisive={"seed": 3}) == folder
+    assert checkpoints.save(tmp_path, 400, TENSORS, keep=1, identity={"seed": 3}) == folder
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "tensors.npz"]
     content = (folder / "tensors.npz").read_bytes()
     manifest = {"step": 400, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

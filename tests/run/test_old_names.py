@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from core.run import logs, old_names, run_folder
+from core.run.resumed_settings import resumed_settings
 from core.settings.command_line import parse
 from core.settings.recipes import RECIPES
 from core.settings.settings import Settings
@@ -55,7 +56,7 @@ def test_a_run_that_used_what_was_removed_is_refused_on_a_resume(tmp_path, setti
     [name] = setting
     assert run_folder.read_config(folder)["settings"][name] == setting[name]
     with pytest.raises(run_folder.RunError, match=f"another version of this project .see '{name}'"):
-        run_folder.resumed_settings(folder, parse(["--resume"]))
+        resumed_settings(folder, parse(["--resume"]))
 
 
 def test_a_run_of_an_older_version_is_read_with_todays_settings(tmp_path):

@@ -21,6 +21,7 @@ from runner import EXACT_FILES, PROJECT, SMALL, run, train
 from core import replicas
 from core.run import checkpoints, launch, logs, run_folder, terminal, watchdog, workers
 from core.run.errors import WorkerError
+from core.run.resumed_settings import resumed_settings
 from core.settings.command_line import parse
 
 ADDRESSES = ["10.0.0.1:12345", "10.0.0.2:12345"]
@@ -733,12 +734,12 @@ def test_a_run_goes_on_with_another_number_of_devices_where_the_mathematics_stay
     settings = dataclasses.replace(parse(["--recipe", "classic", "--devices", "2"]).settings, micro_batches=2)
     shutil.copytree(two_devices, tmp_path / "run")
     for devices in (1, 2):
-        resumed = run_folder.resumed_settings(tmp_path / "run", parse(["--resume", "--devices", str(devices)]))
+        resumed = resumed_settings(tmp_path / "run", parse(["--resume", "--devices", str(devices)]))
         assert (resumed.devices, resumed.micro_batches) == (devices, 2)
     with pytest.raises(run_folder.RunError, match="--devices 4: expected a number that divides --micro-batches 2"):
-        run_folder.resumed_settings(tmp_path / "run", parse(["--resume", "--devices", "4"]))
+        resumed_settings(tmp_path / "run", parse(["--resume", "--devices", "4"]))
     config = run_folder.read_config(tmp_path / "run")
     config["settings"] |= {"network": "classic", "recipe": settings.recipe}  # without batch norm
     run_folder.write_config(tmp_path / "run", config)
-    resumed = run_folder.resumed_settings(tmp_path / "run", parse(["--resume", "--devices", "4"]))
+    resumed = resumed_settings(tmp_path / "run", parse(["--resume", "--devices", "4"]))
     assert (resumed.devices, resumed.micro_batches) == (4, 4)

@@ -321,7 +321,7 @@ def test_no_command_line_ends_in_a_traceback(args):
 
 @pytest.mark.parametrize("args", [["--devices", "8"], ["--width", "16"], ["--train-images", "50"]])
 def test_on_a_resume_options_are_held_against_the_run_and_not_against_the_recipe(args, capsys):
-    """A run of another batch size or network may have them: core/run/run_folder.py knows its settings."""
+    """A run of another batch size or network may have them: core/run/resumed_settings.py knows them."""
     assert parse(["--resume", *args]).resume
     with pytest.raises(SystemExit):
         parse(args)
